@@ -1,0 +1,89 @@
+package lease
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	// longestNap bounds how long the loop sleeps, so that a suspend is noticed within it after the wake.
+	longestNap = time.Second
+	// suspendSkew is how far the two clocks may come apart between passes before it counts as a suspend.
+	suspendSkew = 50 * time.Millisecond
+	// maxRescuers is how many attempts outside the shared stream may be under way at once.
+	maxRescuers = 64
+)
+
+// nextPass says when the loop shall look at the schedule again.
+func (r *Renewer) nextPass() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next := time.Now().Add(longestNap)
+	if len(r.schedule) > 0 && r.schedule[0].due.mono.Before(next) {
+		next = r.schedule[0].due.mono
+	}
+	if r.stream != nil {
+		if at, ok := r.stream.stallsAt(); ok && at.Before(next) {
+			next = at
+		}
+	}
+	return next
+}
+
+// pass does what is due: it sends renewals, ends the trust of those whose fence has come, and gives up a stream that no
+// longer answers.
+func (r *Renewer) pass(context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.clock.now()
+	if now.skew(r.lastPass) > suspendSkew {
+		r.fenceSlept(now)
+	}
+	r.lastPass = now
+	for len(r.schedule) > 0 && !r.schedule[0].due.mono.After(now.mono) {
+		r.serve(r.schedule[0], now)
+	}
+	r.startRescuers()
+	if r.stream != nil {
+		r.stream.flush()
+		if at, ok := r.stream.stallsAt(); ok && !at.After(now.mono) {
+			r.emit(Event{Kind: Stalled, By: now.mono.Sub(r.stream.pending[0].sent.mono)})
+			r.abandon(r.stream)
+		}
+	}
+	return nil
+}
+
+// serve does what is due for one lease and gives it its next place in the schedule.
+func (r *Renewer) serve(l *Lease, now instant) {
+	switch {
+	case l.place == shared && now.until(l.fence) <= 0:
+		r.fenced(l)
+	case l.place == shared && r.stream != nil && !l.outstanding:
+		r.stream.enqueue(l, now)
+	case l.place == shared:
+		// Under way, or no stream: nothing to do before the fence.
+	case l.place == trying:
+		r.fenced(l)
+	case l.place == alone:
+		if l.trust.Load() != nil && now.until(l.fence) <= 0 {
+			r.fenced(l)
+		}
+		if !l.nextSend.mono.After(now.mono) {
+			l.place = trying
+			r.ready = append(r.ready, l)
+		}
+	}
+	r.put(l)
+}
+
+// fenceSlept ends the trust of all leases whose time ran out in a suspend. The schedule runs on Go's clock, which stood
+// still meanwhile, so it can't know.
+func (r *Renewer) fenceSlept(now instant) {
+	for _, l := range append(schedule(nil), r.schedule...) {
+		if now.until(l.fence) <= 0 {
+			r.fenced(l)
+			r.put(l)
+		}
+	}
+}

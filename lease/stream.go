@@ -1,0 +1,261 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/peer"
+)
+
+// stream is one renewal stream that many leases share. Its fields are guarded by the Renewer's mutex.
+type stream struct {
+	rpc     pb.Lease_LeaseKeepAliveClient
+	cancel  context.CancelFunc
+	member  string        // address of the etcd member at the other end
+	pending []renewal     // sent or about to be sent, in order: answer i belongs to renewal i
+	unsent  []*Lease      // tail of pending, not yet with the writer
+	toWrite chan struct{} // 1 slot: the writer has work
+	outbox  []*Lease      // taken by the writer
+}
+
+// renewal is one request under way.
+type renewal struct {
+	lease *Lease
+	sent  instant // when it was handed to the writer, so never later than it was sent
+}
+
+// enqueue takes a lease that is due into the next batch.
+func (s *stream) enqueue(l *Lease, now instant) {
+	l.outstanding = true
+	s.pending = append(s.pending, renewal{lease: l, sent: now})
+	s.unsent = append(s.unsent, l)
+}
+
+// flush hands the batch to the writer.
+func (s *stream) flush() {
+	if len(s.unsent) == 0 {
+		return
+	}
+	s.outbox = append(s.outbox, s.unsent...)
+	s.unsent = s.unsent[:0]
+	select {
+	case s.toWrite <- struct{}{}:
+	default:
+	}
+}
+
+// stallsAt says when the oldest request has been unanswered for too long.
+func (s *stream) stallsAt() (time.Time, bool) {
+	if len(s.pending) == 0 {
+		return time.Time{}, false
+	}
+	oldest := s.pending[0]
+	return oldest.sent.mono.Add(stallLimit(oldest.lease.TTL())), true
+}
+
+// errStalled is why a stream that no longer answers is given up.
+var errStalled = errors.New("no answer in time")
+
+// abandon gives the stream up: its leases are due at once on the next one. The caller holds the lock.
+func (r *Renewer) abandon(s *stream) {
+	if r.stream != s {
+		return
+	}
+	r.stream = nil
+	s.cancel()
+	now := r.clock.now()
+	for _, p := range s.pending {
+		if l := p.lease; l.place == shared {
+			l.outstanding = false
+			l.nextSend = now
+			r.put(l)
+		}
+	}
+	s.pending = nil
+}
+
+// keepStream keeps one stream open for as long as there are leases, until the context ends.
+func (r *Renewer) keepStream(ctx context.Context) {
+	retry := newBackoff()
+	lastMember := ""
+	for {
+		if !r.waitForLeases(ctx) {
+			return
+		}
+		s, err := r.open(ctx, lastMember)
+		if err == nil {
+			lastMember = s.member
+			err = r.serveStream(s, retry)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		r.mu.Lock()
+		r.emit(Event{Kind: Reopening, Err: err})
+		r.mu.Unlock()
+		if retry.wait(ctx, r.client) != nil {
+			return
+		}
+	}
+}
+
+func (r *Renewer) waitForLeases(ctx context.Context) bool {
+	for {
+		r.mu.Lock()
+		changed, some := r.changed, r.count > 0
+		r.mu.Unlock()
+		if some {
+			return ctx.Err() == nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// openTimeout bounds the opening of a stream: without it the call waits for a connection for as long as gRPC likes.
+const openTimeout = time.Second
+
+// otherMemberTries is how often the stream is opened again in the hope of another member than the one that fell silent.
+const otherMemberTries = 4
+
+// open opens a stream, preferably not to the member that the last one was with.
+func (r *Renewer) open(ctx context.Context, avoid string) (*stream, error) {
+	members := len(r.endpoints())
+	for try := 1; ; try++ {
+		s, err := r.openOnce(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if avoid == "" || s.member != avoid || members < 2 || try == otherMemberTries {
+			return s, nil
+		}
+		s.cancel()
+	}
+}
+
+// endpoints gives the client's endpoints, if it can tell them.
+func (r *Renewer) endpoints() []string {
+	if c, ok := r.client.(interface{ Endpoints() []string }); ok {
+		return c.Endpoints()
+	}
+	return nil
+}
+
+func (r *Renewer) openOnce(ctx context.Context) (*stream, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	timer := time.AfterFunc(openTimeout, cancel)
+	rpc, err := pb.NewLeaseClient(r.client.ActiveConnection()).LeaseKeepAlive(clientv3.WithRequireLeader(ctx))
+	if !timer.Stop() && err == nil {
+		err = context.DeadlineExceeded
+	}
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("opening a renewal stream: %w", err)
+	}
+	s := &stream{rpc: rpc, cancel: cancel, toWrite: make(chan struct{}, 1)}
+	if p, ok := peer.FromContext(rpc.Context()); ok && p.Addr != nil {
+		s.member = p.Addr.String()
+	}
+	return s, nil
+}
+
+// serveStream uses the stream until it fails, and says why it did.
+func (r *Renewer) serveStream(s *stream, retry *retryWait) error {
+	r.install(s)
+	var writer sync.WaitGroup
+	writer.Go(func() { r.write(s) })
+	err := r.read(s, retry)
+	s.cancel()
+	writer.Wait()
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stream != s {
+		return errStalled // given up before, so the error is only our own cancel
+	}
+	// etcd ends the whole stream for one renewal that it refuses. The answers before it have arrived, so it is the head.
+	if Judge(err) == Refused && len(s.pending) > 0 {
+		r.quarantine(s.pending[0].lease, err)
+	}
+	r.abandon(s)
+	r.loop.Wake()
+	return err
+}
+
+// install makes the stream the shared one, with everything that is due on it.
+func (r *Renewer) install(s *stream) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stream = s
+	for _, l := range append(schedule(nil), r.schedule...) {
+		r.put(l)
+	}
+	r.loop.Wake()
+}
+
+// write sends what the loop hands over. It has a goroutine of its own because a send blocks while the member reads nothing.
+func (r *Renewer) write(s *stream) {
+	for {
+		select {
+		case <-s.toWrite:
+		case <-s.rpc.Context().Done():
+			return
+		}
+		r.mu.Lock()
+		batch := s.outbox
+		s.outbox = nil
+		r.mu.Unlock()
+		for _, l := range batch {
+			if s.rpc.Send(&pb.LeaseKeepAliveRequest{ID: int64(l.id)}) != nil {
+				return // the reader gets the reason
+			}
+		}
+	}
+}
+
+// read hands each answer to its lease.
+func (r *Renewer) read(s *stream, retry *retryWait) error {
+	for {
+		resp, err := s.rpc.Recv()
+		if err != nil {
+			return err
+		}
+		r.mu.Lock()
+		if r.stream != s {
+			r.mu.Unlock()
+			return errStalled
+		}
+		if len(s.pending) == 0 || int64(s.pending[0].lease.id) != resp.ID {
+			r.mu.Unlock()
+			return fmt.Errorf("answer for lease %x is out of order", resp.ID)
+		}
+		head := s.pending[0]
+		s.pending = s.pending[1:]
+		head.lease.outstanding = false
+		r.renewed(head.lease, head.sent, time.Duration(resp.TTL)*time.Second)
+		if head.lease.heapIndex == 0 {
+			r.loop.Wake()
+		}
+		r.mu.Unlock()
+		retry.reset()
+	}
+}
+
+// quarantine takes a lease that etcd refuses to renew off the shared stream, so that it can't hurt the others.
+func (r *Renewer) quarantine(l *Lease, err error) {
+	if l.place != shared {
+		return
+	}
+	l.place, l.outstanding = alone, false
+	l.nextSend = r.clock.now().add(firstWait)
+	r.emit(Event{Kind: Quarantined, Lease: l, Err: err})
+	r.put(l)
+}

@@ -1,0 +1,29 @@
+package lease
+
+import (
+	"fmt"
+	"time"
+)
+
+const (
+	// MinTTL is the shortest TTL that is asked for. etcd grants at least about 1.5 times its election timeout (2 s with its
+	// defaults), and grants that in silence to whoever asks for less.
+	MinTTL = 2 * time.Second
+	// MaxTTL is the longest TTL that is asked for.
+	MaxTTL = time.Hour
+	// WarnTTL is the TTL above which detection is so slow that callers should say so.
+	WarnTTL = 5 * time.Minute
+)
+
+// ValidateTTL returns ErrInvalid, naming the remedy, unless ttl is a whole number of seconds from MinTTL to MaxTTL.
+func ValidateTTL(ttl time.Duration) error {
+	switch {
+	case ttl%time.Second != 0:
+		return fmt.Errorf("%w: TTL %v: etcd counts whole seconds; use %v or %v", ErrInvalid, ttl, ttl.Truncate(time.Second), ttl.Truncate(time.Second)+time.Second)
+	case ttl < MinTTL:
+		return fmt.Errorf("%w: TTL %v is too short; etcd grants no less than %v with its default timing", ErrInvalid, ttl, MinTTL)
+	case ttl > MaxTTL:
+		return fmt.Errorf("%w: TTL %v is too long; at most %v: a death would be told no sooner", ErrInvalid, ttl, MaxTTL)
+	}
+	return nil
+}
