@@ -1,0 +1,58 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+)
+
+// DefaultReportInterval is the time between two reports of an instance.
+const DefaultReportInterval = 60 * time.Second
+
+// Client is what a Registry needs of an etcd client; *clientv3.Client is one. The caller makes it and closes it, after the
+// Registry. Its connections should retry at least every 500 ms (grpc.ConnectParams), else an outage of etcd lasts longer for
+// this process than for others.
+type Client interface {
+	Lister
+	Txn(ctx context.Context) clientv3.Txn
+	ActiveConnection() *grpc.ClientConn
+}
+
+// Config says how a Registry works. The zero value is usable.
+type Config struct {
+	// Prefix of all keys. Default: DefaultPrefix.
+	Prefix string
+	// ReportInterval is how often records are rewritten with report_count+1. Default: DefaultReportInterval. Negative: records
+	// are written only when they change, and a steady cluster costs etcd no writes.
+	ReportInterval time.Duration
+	// LeasePerInstance gives each instance a lease of its own. By default instances with the same TTL share one, up to
+	// 1,000 of them, so that a process costs etcd one renewal, and its death is one event.
+	LeasePerInstance bool
+	// OnEvent, if set, is told what happens to the registrations. It is called by one goroutine, one call at a time, and
+	// must not block.
+	OnEvent func(Event)
+	// Process says who holds the names. Default: ThisProcess().
+	Process *Process
+	// Boottime reads a clock that runs while the machine is suspended. Default: CLOCK_BOOTTIME, where there is one.
+	Boottime func() time.Duration
+}
+
+func (c Config) withDefaults() (Config, error) {
+	switch {
+	case c.ReportInterval == 0:
+		c.ReportInterval = DefaultReportInterval
+	case c.ReportInterval > 0 && c.ReportInterval < time.Second:
+		return c, fmt.Errorf("%w: report interval %v: want at least 1s, or less than 0 for none", ErrInvalid, c.ReportInterval)
+	}
+	if c.OnEvent == nil {
+		c.OnEvent = func(Event) {}
+	}
+	if c.Process == nil {
+		self := ThisProcess()
+		c.Process = &self
+	}
+	return c, nil
+}

@@ -1,0 +1,130 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
+)
+
+// ListOptions says what to list. The zero value lists everything under DefaultPrefix at the newest revision.
+type ListOptions struct {
+	Prefix   string           // default DefaultPrefix
+	Filter   Filter           // default: all
+	Revision int64            // 0: the newest
+	LastBeat bool             // ask etcd for the last renewal of each lease and fill in UpdatedAt and Expiring of what is up
+	Now      func() time.Time // default time.Now; used for LastBeat only, to turn an age into a time
+}
+
+// Snapshot is the rows at one revision, sorted by the bytes of BINARY/HOST.
+type Snapshot struct {
+	Cluster  uint64
+	Revision int64
+	RaftTerm uint64
+	Services []Service
+	Warnings []Warning
+}
+
+// Lister is what List needs of an etcd client; *clientv3.Client is one.
+type Lister interface {
+	Getter
+	TimeToLive(ctx context.Context, id clientv3.LeaseID, opts ...clientv3.LeaseOption) (*clientv3.LeaseTimeToLiveResponse, error)
+}
+
+// List reads all rows at one revision and keeps those that the filter selects. States come from presence and revisions
+// alone; no clock is compared. It returns ErrInvalid for a bad prefix and etcd's error when etcd can't be read: never an
+// empty list for an unreachable etcd. Data that can't be read becomes a warning. It may be called concurrently.
+func List(ctx context.Context, client Lister, opts ListOptions) (*Snapshot, error) {
+	keys, err := NewKeys(opts.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	table, err := Load(ctx, client, keys, opts.Revision)
+	if err != nil {
+		return nil, fmt.Errorf("listing: %w", err)
+	}
+	snap := table.Snapshot(keys, opts.Filter)
+	if opts.LastBeat {
+		if err := fillLastBeats(ctx, client, table, snap, opts.Now); err != nil {
+			return nil, fmt.Errorf("asking for last beats: %w", err)
+		}
+	}
+	return snap, nil
+}
+
+// Snapshot derives the rows of the table and keeps those that the filter selects.
+func (t *Table) Snapshot(keys Keys, filter Filter) *Snapshot {
+	snap := &Snapshot{Cluster: t.Cluster, Revision: t.Revision, RaftTerm: t.RaftTerm, Services: []Service{}, Warnings: t.Foreign}
+	for _, name := range t.Names() {
+		e := t.Entries[name]
+		snap.Warnings = append(snap.Warnings, e.Warnings(keys)...)
+		if !e.Listed() {
+			continue
+		}
+		if s := e.Service(); filter.Match(&s) {
+			snap.Services = append(snap.Services, s)
+		}
+	}
+	return snap
+}
+
+// beatQuestions bounds how many leases are asked about at once.
+const beatQuestions = 16
+
+// fillLastBeats asks once per distinct lease. A lease that does not answer leaves its rows unknown: the list itself is true
+// without it.
+func fillLastBeats(ctx context.Context, client Lister, table *Table, snap *Snapshot, now func() time.Time) error {
+	if now == nil {
+		now = time.Now
+	}
+	rows := make(map[clientv3.LeaseID][]*Service)
+	for i := range snap.Services {
+		s := &snap.Services[i]
+		if s.Present {
+			id := clientv3.LeaseID(table.Entries[s.Name()].Alive.Lease)
+			rows[id] = append(rows[id], s)
+		}
+	}
+	var group errgroup.Group
+	group.SetLimit(beatQuestions)
+	for id, services := range rows {
+		group.Go(func() error {
+			resp, err := client.TimeToLive(ctx, id)
+			if err != nil {
+				resp = nil
+			}
+			at := now()
+			for _, s := range services {
+				fillLastBeat(s, resp, at)
+			}
+			return ctx.Err()
+		})
+	}
+	return group.Wait()
+}
+
+// fillLastBeat derives when the lease was last started: now - (granted - remaining). Right after a leader change etcd grants
+// more than was asked for, and then the time is not known.
+func fillLastBeat(s *Service, resp *clientv3.LeaseTimeToLiveResponse, now time.Time) {
+	written := s.UpdatedAt
+	s.UpdatedAt = nil
+	if resp == nil || resp.GrantedTTL <= 0 || resp.TTL > resp.GrantedTTL {
+		return
+	}
+	s.Expiring = ptr(resp.TTL <= 0)
+	beat := now.Add(-time.Duration(resp.GrantedTTL-resp.TTL) * time.Second)
+	if written != nil && beat.Before(*written) {
+		beat = *written
+	}
+	if beat.After(now) {
+		beat = now
+	}
+	s.UpdatedAt = ptr(beat.UTC())
+	s.TTLSeconds = ptr(resp.GrantedTTL)
+}
+
+// FormatLease gives a lease id as hbctl and etcdctl show it.
+func FormatLease(id int64) string { return strconv.FormatInt(id, 16) }

@@ -1,0 +1,115 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+)
+
+var (
+	errNotYet     = errors.New("not registered yet")
+	errKeyDeleted = errors.New("the alive key was deleted")
+	errUnsettled  = errors.New("a write was not answered; reading back")
+	errNotChecked = errors.New("the health check has not passed yet")
+)
+
+// state is what the registry's loop knows of a registration. One op at a time is under way for it; what comes next is decided
+// from the state alone (see next), so an event only ever has to correct the state.
+type state struct {
+	in       Instance
+	group    *group // its lease; nil: none yet
+	joining  bool   // the first outcome is open
+	busy     bool   // an op or a question is under way
+	unsure   bool   // a put was not answered, so the key may exist
+	loose    bool   // that put may even still arrive
+	asking   bool   // the lease of the rival is to be asked about
+	leaving  bool   // the withdrawal is under way
+	verify   bool   // the keys are to be read back
+	rewatch  bool   // and then watched again
+	replace  int64  // ModRevision of an alive key that may be overwritten; 0: none
+	released bool   // everything is done, nothing more may happen
+
+	incarnation int64 // of the alive key that is ours; 0: none
+	last        int64 // last incarnation that was ours: an eviction up to it ends the registration
+	base        *Record
+	recordRev   int64
+	recordSeen  int64 // newest revision at which somebody was seen to write the record
+	admin       *Admin
+	adminRev    int64
+	adminKnown  bool
+	dirty       bool // the record is to be written
+	report      bool // as a report: with report_count+1
+	waiting     []chan<- error
+	reported    []func()
+
+	unhealthy map[string]error // gate → why it is shut
+	ending    *Ended           // decided to end, in this way
+	failures  int              // writes that failed in a row
+	timer     *time.Timer
+	holdUntil time.Time // no step before
+	stopCtx   func() bool
+	stopGates context.CancelFunc
+	rival     *rival // who holds the name, while waiting for it
+}
+
+// gate reports the first reason why the instance must not be published.
+func (s *state) gate() error {
+	for _, name := range []string{"health", "watchdog"} {
+		if err := s.unhealthy[name]; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// idle says that a shut gate keeps the instance from being published, and nothing of it is in etcd.
+func (s *state) idle() bool {
+	return s.gate() != nil && s.incarnation == 0 && !s.busy && !s.unsure && !s.loose && s.group != nil
+}
+
+// action is what a registration needs next.
+type action int
+
+const (
+	rest     action = iota // nothing
+	release                // it has ended and etcd knows, or need not
+	read                   // read its keys: what is there is not known
+	acquire                // get a lease
+	put                    // put record and alive key
+	rewrite                // write the record
+	withdraw               // announce the end: record with the reason put, alive key deleted
+	seal                   // nothing of ours is there, but a put under way might still arrive: make it fail
+	ask                    // ask whether the lease of whoever holds the name is being renewed
+)
+
+// next decides. It has no side effects, needs no clock, and sees nothing but the state.
+func (s *state) next() action {
+	switch {
+	case s.released || s.busy:
+		return rest
+	case s.unsure:
+		return read
+	case (s.ending != nil || s.gate() != nil) && s.incarnation != 0:
+		return withdraw
+	case (s.ending != nil || s.gate() != nil) && s.loose:
+		return seal
+	case s.ending != nil:
+		return release
+	case s.gate() != nil:
+		return rest
+	case s.asking:
+		return ask
+	case s.verify:
+		return read
+	case s.incarnation == 0 && (s.group == nil || s.group.lease == nil):
+		return acquire
+	case s.incarnation == 0:
+		return put
+	case s.dirty || s.report:
+		return rewrite
+	}
+	return rest
+}
+
+func toValid(s string) string { return strings.ToValidUTF8(s, "") }
