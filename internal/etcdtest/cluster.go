@@ -160,16 +160,27 @@ func (m *Members) MoveLeader(i int) {
 // seconds, and hands its lead over.
 func (m *Members) Stop(i int) { m.etcd.Members[i].Stop(m.t) }
 
-// Restart starts the stopped member i on the data that it had, and waits until it takes
-// part again. Without a quorum that is never, and the test fails.
-func (m *Members) Restart(i int) {
+// Restart starts the stopped members on the data that they had, and waits until the cluster has a leader. Without a quorum
+// that is never, and the test fails: members that stopped together are to be restarted together.
+func (m *Members) Restart(members ...int) {
 	m.t.Helper()
-	member := m.etcd.Members[i]
-	if err := member.Restart(m.t); err != nil {
-		m.t.Fatalf("etcdtest: restart member %d: %v", i, err)
+	for _, i := range members {
+		member := m.etcd.Members[i]
+		if err := member.Restart(m.t); err != nil {
+			m.t.Fatalf("etcdtest: restart member %d: %v", i, err)
+		}
+		member.Closed = false
 	}
-	member.Closed = false
 	m.Leader()
+}
+
+// All gives the indexes of all members.
+func (m *Members) All() []int {
+	all := make([]int, m.Len())
+	for i := range all {
+		all[i] = i
+	}
+	return all
 }
 
 // Part cuts member i off from every other member, and leaves it to its clients. Raft's
