@@ -207,7 +207,7 @@ func starve(t *testing.T, endpoints string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close()
+	t.Cleanup(func() { _ = client.Close() })
 	g := register(t, newRegistry(t, client), node(1), ttl)
 	was := g.Incarnation()
 	ctx, cancel := context.WithTimeout(t.Context(), period)

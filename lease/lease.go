@@ -28,6 +28,7 @@ type Lease struct {
 	fence       instant // send time of the last answered renewal + granted TTL - margin
 	outstanding bool    // a renewal is under way on the shared stream
 	attempts    int     // failures in a row outside the shared stream
+	refused     bool    // etcd refuses to renew it, and that was told
 	answeredAt  instant
 	stats       Stats
 	period      *period

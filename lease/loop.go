@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -31,7 +32,7 @@ func (c LoopConfig) validate() error {
 		return fmt.Errorf("%w: loop interval %v: want more than 0", ErrInvalid, c.Interval)
 	case c.InitialDelay < 0:
 		return fmt.Errorf("%w: initial delay %v is negative", ErrInvalid, c.InitialDelay)
-	case c.Jitter < 0 || c.Jitter > 1:
+	case math.IsNaN(c.Jitter) || c.Jitter < 0 || c.Jitter > 1:
 		return fmt.Errorf("%w: jitter %v: want a fraction from 0 to 1", ErrInvalid, c.Jitter)
 	}
 	return nil

@@ -48,7 +48,7 @@ func (r *Renewer) pass(context.Context) error {
 		r.stream.flush()
 		if at, ok := r.stream.stallsAt(); ok && !at.After(now.mono) {
 			r.emit(Event{Kind: Stalled, By: now.mono.Sub(r.stream.pending[0].sent.mono)})
-			r.abandon(r.stream)
+			r.retire(r.stream)
 		}
 	}
 	return nil

@@ -46,6 +46,7 @@ type Renewer struct {
 	schedule schedule
 	count    int     // leases that are kept alive
 	stream   *stream // nil while there is none
+	retired  *stream // stalled, and listened to until its successor answers
 	lastPass instant
 	ready    []*Lease // due for an attempt on a stream of their own
 	rescuers int      // goroutines that make these attempts
@@ -80,7 +81,7 @@ func (r *Renewer) Run(ctx context.Context) error {
 	r.lastPass = r.clock.now()
 	r.mu.Unlock()
 	r.running.Go(func() { r.keepStream(ctx) })
-	err := r.loop.Run(ctx)
+	err := r.loop.Run(ctx) // the streams' contexts are children of this one
 	cancel()
 	r.running.Wait()
 	return err
@@ -201,6 +202,7 @@ func (r *Renewer) emit(e Event) {
 	if e.Lease != nil {
 		e.Fence = e.Lease.stats.Fences
 	}
+	e.Err = rpctypes.Error(e.Err) // raw calls give gRPC's form, which errors.Is does not know
 	r.cfg.OnEvent(e)
 }
 
@@ -286,11 +288,14 @@ func (r *Renewer) renewed(l *Lease, sent instant, ttl time.Duration) {
 	l.stats.LongestGap = max(l.stats.LongestGap, now.mono.Sub(l.answeredAt.mono))
 	l.answeredAt = now
 	l.granted.Store(int64(ttl))
-	l.fence = sent.add(ttl - margin(ttl))
-	l.nextSend = sent.add(jittered(interval(ttl), 0.1))
-	l.attempts = 0
-	l.outstanding = false
-	l.place = shared
+	if fence := sent.add(ttl - margin(ttl)); l.fence.mono.Before(fence.mono) {
+		l.fence = fence // a late answer of a retired stream must not take back what a later one has given
+		l.nextSend = sent.add(jittered(interval(ttl), 0.1))
+	}
+	l.attempts, l.refused = 0, false
+	if l.place != shared {
+		l.place, l.outstanding = shared, false
+	}
 	if l.trust.Load() != nil {
 		l.trust.Store(&trust{fence: l.fence})
 	} else {

@@ -23,35 +23,46 @@ type rig struct {
 	renewer *lease.Renewer
 	suspend atomic.Int64 // nanoseconds that CLOCK_BOOTTIME is ahead
 
-	mu     sync.Mutex
-	events []lease.Event
+	mu      sync.Mutex
+	events  []lease.Event
+	onEvent func(lease.Event) // if set, is told each too
 }
 
 // inFakeTime runs the test in a bubble.
 func inFakeTime(t *testing.T, test func(t *testing.T, r *rig)) {
 	synctest.Test(t, func(t *testing.T) {
-		begin := time.Now()
 		r := &rig{server: etcdtest.Fake(t)}
 		r.holder = r.server.NewClient()
 		r.client = r.server.Client()
-		r.renewer = lease.New(r.holder.Client, lease.Config{
-			OnEvent: func(e lease.Event) {
-				r.mu.Lock()
-				defer r.mu.Unlock()
-				r.events = append(r.events, e)
-			},
-			Boottime: func() time.Duration { return time.Since(begin) + time.Duration(r.suspend.Load()) },
-		})
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- r.renewer.Run(ctx) }()
-		synctest.Wait()
+		r.start(t)
 		test(t, r)
+	})
+}
+
+// start makes the renewer on the holder's client and runs it until the end of the test.
+func (r *rig) start(t *testing.T) {
+	begin := time.Now()
+	r.renewer = lease.New(r.holder.Client, lease.Config{
+		OnEvent: func(e lease.Event) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.events = append(r.events, e)
+			if r.onEvent != nil {
+				r.onEvent(e)
+			}
+		},
+		Boottime: func() time.Duration { return time.Since(begin) + time.Duration(r.suspend.Load()) },
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- r.renewer.Run(ctx) }()
+	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Errorf("Run returned %v, want context.Canceled", err)
 		}
 	})
+	synctest.Wait()
 }
 
 func (r *rig) grant(t *testing.T, ttl time.Duration) *lease.Lease {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
 // startRescuers starts as many goroutines as there are leases to be tried outside the shared stream, up to the limit. The
@@ -100,7 +99,7 @@ func (r *Renewer) finishAttempt(l *Lease, sent instant, ttl time.Duration, err e
 		return
 	}
 	if Judge(err) == Refused {
-		r.emit(Event{Kind: Quarantined, Lease: l, Err: rpctypes.Error(err)})
+		r.refuse(l, err)
 	} else {
 		r.client.ActiveConnection().ResetConnectBackoff()
 	}

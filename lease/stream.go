@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -14,13 +13,16 @@ import (
 
 // stream is one renewal stream that many leases share. Its fields are guarded by the Renewer's mutex.
 type stream struct {
-	rpc     pb.Lease_LeaseKeepAliveClient
-	cancel  context.CancelFunc
-	member  string        // address of the etcd member at the other end
-	pending []renewal     // sent or about to be sent, in order: answer i belongs to renewal i
-	unsent  []*Lease      // tail of pending, not yet with the writer
-	toWrite chan struct{} // 1 slot: the writer has work
-	outbox  []*Lease      // taken by the writer
+	rpc      pb.Lease_LeaseKeepAliveClient
+	cancel   context.CancelFunc
+	member   string        // address of the etcd member at the other end
+	pending  []renewal     // sent or about to be sent, in order: answer i belongs to renewal i
+	unsent   []*Lease      // tail of pending, not yet with the writer
+	toWrite  chan struct{} // 1 slot: the writer has work
+	outbox   []*Lease      // taken by the writer
+	answered bool          // at least once
+	over     chan struct{} // closed when the stream is no longer the shared one
+	err      error         // why
 }
 
 // renewal is one request under way.
@@ -62,12 +64,13 @@ func (s *stream) stallsAt() (time.Time, bool) {
 var errStalled = errors.New("no answer in time")
 
 // abandon gives the stream up: its leases are due at once on the next one. The caller holds the lock.
-func (r *Renewer) abandon(s *stream) {
+func (r *Renewer) abandon(s *stream, why error) {
 	if r.stream != s {
 		return
 	}
 	r.stream = nil
-	s.cancel()
+	s.err = why
+	close(s.over)
 	now := r.clock.now()
 	for _, p := range s.pending {
 		if l := p.lease; l.place == shared {
@@ -76,7 +79,16 @@ func (r *Renewer) abandon(s *stream) {
 			r.put(l)
 		}
 	}
-	s.pending = nil
+}
+
+// retire gives up a stream that stalled, but goes on listening to it until its successor has answered: where it is this
+// process that is starved and not the member, the answers are on their way, and hanging up would only add to the work.
+func (r *Renewer) retire(s *stream) {
+	if r.retired != nil {
+		r.retired.cancel()
+	}
+	r.retired = s
+	r.abandon(s, errStalled)
 }
 
 // keepStream keeps one stream open for as long as there are leases, until the context ends.
@@ -90,7 +102,10 @@ func (r *Renewer) keepStream(ctx context.Context) {
 		s, err := r.open(ctx, lastMember)
 		if err == nil {
 			lastMember = s.member
-			err = r.serveStream(s, retry)
+			var answered bool
+			if answered, err = r.serveStream(ctx, s); answered {
+				retry.reset()
+			}
 		}
 		if ctx.Err() != nil {
 			return
@@ -160,34 +175,46 @@ func (r *Renewer) openOnce(ctx context.Context) (*stream, error) {
 		cancel()
 		return nil, fmt.Errorf("opening a renewal stream: %w", err)
 	}
-	s := &stream{rpc: rpc, cancel: cancel, toWrite: make(chan struct{}, 1)}
+	s := &stream{rpc: rpc, cancel: cancel, toWrite: make(chan struct{}, 1), over: make(chan struct{})}
 	if p, ok := peer.FromContext(rpc.Context()); ok && p.Addr != nil {
 		s.member = p.Addr.String()
 	}
 	return s, nil
 }
 
-// serveStream uses the stream until it fails, and says why it did.
-func (r *Renewer) serveStream(s *stream, retry *retryWait) error {
+// serveStream makes the stream the shared one until it fails or stalls, and says why, and whether it ever answered. Its
+// goroutines may outlast it, when it is retired.
+func (r *Renewer) serveStream(ctx context.Context, s *stream) (answered bool, err error) {
 	r.install(s)
-	var writer sync.WaitGroup
-	writer.Go(func() { r.write(s) })
-	err := r.read(s, retry)
-	s.cancel()
-	writer.Wait()
-
+	r.running.Go(func() { r.write(s) })
+	r.running.Go(func() { r.listen(s) })
+	select {
+	case <-s.over:
+	case <-ctx.Done():
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return s.answered, s.err
+}
+
+// listen reads the stream to its end.
+func (r *Renewer) listen(s *stream) {
+	err := r.read(s)
+	s.cancel()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.retired == s {
+		r.retired = nil
+	}
 	if r.stream != s {
-		return errStalled // given up before, so the error is only our own cancel
+		return
 	}
 	// etcd ends the whole stream for one renewal that it refuses. The answers before it have arrived, so it is the head.
 	if Judge(err) == Refused && len(s.pending) > 0 {
 		r.quarantine(s.pending[0].lease, err)
 	}
-	r.abandon(s)
+	r.abandon(s, err)
 	r.loop.Wake()
-	return err
 }
 
 // install makes the stream the shared one, with everything that is due on it.
@@ -222,31 +249,39 @@ func (r *Renewer) write(s *stream) {
 }
 
 // read hands each answer to its lease.
-func (r *Renewer) read(s *stream, retry *retryWait) error {
+func (r *Renewer) read(s *stream) error {
 	for {
 		resp, err := s.rpc.Recv()
 		if err != nil {
 			return err
 		}
-		r.mu.Lock()
-		if r.stream != s {
-			r.mu.Unlock()
-			return errStalled
+		if err := r.take(s, resp); err != nil {
+			return err
 		}
-		if len(s.pending) == 0 || int64(s.pending[0].lease.id) != resp.ID {
-			r.mu.Unlock()
-			return fmt.Errorf("answer for lease %x is out of order", resp.ID)
-		}
-		head := s.pending[0]
-		s.pending = s.pending[1:]
-		head.lease.outstanding = false
-		r.renewed(head.lease, head.sent, time.Duration(resp.TTL)*time.Second)
-		if head.lease.heapIndex == 0 {
-			r.loop.Wake()
-		}
-		r.mu.Unlock()
-		retry.reset()
 	}
+}
+
+func (r *Renewer) take(s *stream, resp *pb.LeaseKeepAliveResponse) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(s.pending) == 0 || int64(s.pending[0].lease.id) != resp.ID {
+		return fmt.Errorf("answer for lease %x is out of order", resp.ID)
+	}
+	s.answered = true
+	head := s.pending[0]
+	s.pending = s.pending[1:]
+	if r.stream == s {
+		head.lease.outstanding = false
+		if r.retired != nil {
+			r.retired.cancel() // the successor answers
+			r.retired = nil
+		}
+	}
+	r.renewed(head.lease, head.sent, time.Duration(resp.TTL)*time.Second)
+	if head.lease.heapIndex == 0 {
+		r.loop.Wake()
+	}
+	return nil
 }
 
 // quarantine takes a lease that etcd refuses to renew off the shared stream, so that it can't hurt the others.
@@ -256,6 +291,14 @@ func (r *Renewer) quarantine(l *Lease, err error) {
 	}
 	l.place, l.outstanding = alone, false
 	l.nextSend = r.clock.now().add(firstWait)
-	r.emit(Event{Kind: Quarantined, Lease: l, Err: err})
+	r.refuse(l, err)
 	r.put(l)
+}
+
+// refuse tells that etcd refuses to renew the lease, once until it was renewed: it is tried several times a second.
+func (r *Renewer) refuse(l *Lease, err error) {
+	if !l.refused {
+		l.refused = true
+		r.emit(Event{Kind: Quarantined, Lease: l, Err: err})
+	}
 }

@@ -30,7 +30,7 @@ func (v Verdict) String() string {
 // Judge reads an error of etcd's client or of a raw gRPC call. An error that nobody knows is a Retry: taking one for its
 // opposite has ended healthy services elsewhere (etcd answers Unknown "not a primary lessor" in the middle of an election).
 func Judge(err error) Verdict {
-	err = rpctypes.Error(err)
+	err = unwrapped(err)
 	switch {
 	case errors.Is(err, rpctypes.ErrLeaseNotFound):
 		return Gone
@@ -49,6 +49,16 @@ func Judge(err error) Verdict {
 	default:
 		return Retry
 	}
+}
+
+// unwrapped gives etcd's own form of the error, however it was wrapped on its way: rpctypes.Error alone knows an error by its
+// whole text, and would take a wrapped "lease not found" for a refusal.
+func unwrapped(err error) error {
+	var s interface{ GRPCStatus() *status.Status }
+	if errors.As(err, &s) {
+		return rpctypes.Error(s.GRPCStatus().Err())
+	}
+	return rpctypes.Error(err)
 }
 
 // passingErrors have the code of a refusal and pass all the same: the next member, or the next token, may say yes.
