@@ -37,13 +37,15 @@ func (r *Registry) acquire(g *Registration) {
 	}
 	ttl := g.in.TTL
 	for _, grp := range r.groups[ttl] {
-		if !r.cfg.LeasePerInstance && len(grp.members) < maxGroup {
+		if len(grp.members) < maxGroup {
 			r.attach(g, grp)
 			return
 		}
 	}
 	grp := &group{ttl: ttl, members: make(map[*Registration]struct{})}
-	r.groups[ttl] = append(r.groups[ttl], grp)
+	if !r.cfg.LeasePerInstance {
+		r.groups[ttl] = append(r.groups[ttl], grp)
+	}
 	r.attach(g, grp)
 	ctx, cancel := context.WithCancel(r.ctx)
 	grp.cancel = cancel

@@ -71,9 +71,12 @@ func TestContextEndsRegistration(t *testing.T) {
 // The keys go, the holder stays: it must notice by itself and be back within a second.
 func TestPutBack(t *testing.T) {
 	for name, damage := range map[string]func(t *testing.T, r *rig, g *registry.Registration){
-		"alive key deleted":  func(t *testing.T, r *rig, _ *registry.Registration) { r.delete(t, "/hb/alive/vol/node1") },
-		"record deleted":     func(t *testing.T, r *rig, _ *registry.Registration) { r.delete(t, "/hb/instances/vol/node1") },
-		"both deleted":       func(t *testing.T, r *rig, _ *registry.Registration) { r.delete(t, "/hb/alive/vol/node1"); r.delete(t, "/hb/instances/vol/node1") },
+		"alive key deleted": func(t *testing.T, r *rig, _ *registry.Registration) { r.delete(t, "/hb/alive/vol/node1") },
+		"record deleted":    func(t *testing.T, r *rig, _ *registry.Registration) { r.delete(t, "/hb/instances/vol/node1") },
+		"both deleted": func(t *testing.T, r *rig, _ *registry.Registration) {
+			r.delete(t, "/hb/alive/vol/node1")
+			r.delete(t, "/hb/instances/vol/node1")
+		},
 		"lease revoked": func(t *testing.T, r *rig, g *registry.Registration) {
 			if _, err := r.client.Revoke(t.Context(), clientv3.LeaseID(g.Status().Lease)); err != nil {
 				t.Fatal(err)
