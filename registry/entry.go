@@ -178,7 +178,9 @@ func (e *Entry) describeState(s *Service) {
 		if s.UpdatedAt == nil || (s.Since != nil && s.Since.After(*s.UpdatedAt)) {
 			s.UpdatedAt = s.Since
 		}
-	case e.Record.Value != nil:
+	case e.Record.Value != nil && !e.Record.Value.CreatedAt.IsZero():
+		// A registration writes record and alive key at once, so this one was up, and its end went unseen. Of a record that
+		// no registration wrote not even that is known.
 		s.Cause = ptr(CauseLost)
 	}
 }

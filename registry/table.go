@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -27,27 +28,39 @@ type Getter interface {
 // pageKeys bounds one answer of etcd, so that a million keys never have to fit one message.
 const pageKeys = 10_000
 
-// Load reads everything under the prefix at one revision: rev, or the newest for rev <= 0. All pages are read at the revision
-// of the first. It returns what etcd answers, as rpctypes.ErrCompacted for a revision whose history is gone.
+// Load reads everything under the prefix at one revision: rev, or the newest for rev <= 0. It returns what etcd answers, as
+// rpctypes.ErrCompacted for a revision whose history is gone.
 func Load(ctx context.Context, client Getter, keys Keys, rev int64) (*Table, error) {
 	t := &Table{Entries: make(map[Name]*Entry)}
+	at, err := Scan(ctx, client, keys, rev, func(kv *mvccpb.KeyValue) { t.put(keys, kv) })
+	if err != nil {
+		return nil, err
+	}
+	t.Cluster, t.Revision, t.RaftTerm = at.ClusterId, at.Revision, at.RaftTerm
+	return t, nil
+}
+
+// Scan gives every key under the prefix to take, in their order, as Load reads them. All pages are read at the revision of the
+// first; the header that it returns is that one's, with the revision that was read.
+func Scan(ctx context.Context, client Getter, keys Keys, rev int64, take func(*mvccpb.KeyValue)) (*pb.ResponseHeader, error) {
+	var first *pb.ResponseHeader
 	for from := keys.Prefix(); ; {
 		resp, err := client.Get(ctx, from, clientv3.WithRange(keys.End()), clientv3.WithLimit(pageKeys), clientv3.WithRev(max(rev, 0)))
 		if err != nil {
 			return nil, fmt.Errorf("reading %s: %w", keys.Prefix(), err)
 		}
-		if t.Revision == 0 {
-			t.Cluster, t.RaftTerm, t.Revision = resp.Header.ClusterId, resp.Header.RaftTerm, resp.Header.Revision
+		if first == nil {
+			first = resp.Header
 			if rev <= 0 {
-				rev = resp.Header.Revision
+				rev = first.Revision
 			}
-			t.Revision = rev
+			first.Revision = rev
 		}
 		for _, kv := range resp.Kvs {
-			t.put(keys, kv)
+			take(kv)
 		}
 		if !resp.More || len(resp.Kvs) == 0 {
-			return t, nil
+			return first, nil
 		}
 		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
 	}
