@@ -163,10 +163,10 @@ func (r *Registry) prepare(in Instance) (*Registration, error) {
 
 // giveUp ends a registration that did not come about in time. What of it may be in etcd is withdrawn in the background.
 func (r *Registry) giveUp(g *Registration, cause error) error {
-	r.mail.post(func() { r.end(g, Ended{Cause: CauseLeft}, ErrClosed) })
 	g.mu.Lock()
-	why := g.public.why
+	why := g.public.why // before it is overwritten by the end
 	g.mu.Unlock()
+	r.mail.post(func() { r.end(g, Ended{Cause: CauseLeft}, ErrClosed) })
 	if why == nil {
 		return fmt.Errorf("registering %s: %w", g.name, cause)
 	}
