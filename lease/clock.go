@@ -34,6 +34,9 @@ func (i instant) until(deadline instant) time.Duration {
 	return min(deadline.mono.Sub(i.mono), deadline.boot-i.boot)
 }
 
+// when gives the moment on Go's clock at which the deadline is reached, as far as can be told now: a suspend brings it nearer.
+func (i instant) when(deadline instant) time.Time { return i.mono.Add(i.until(deadline)) }
+
 // skew is what a suspend adds: how far the two clocks have come apart between the instants.
 func (i instant) skew(since instant) time.Duration {
 	return (i.boot - since.boot) - i.mono.Sub(since.mono)

@@ -22,8 +22,8 @@ type Lease struct {
 
 	// The rest is guarded by the Renewer's mutex.
 	place       place
-	heapIndex   int     // -1: not in the schedule
-	due         instant // when the schedule looks at it again
+	heapIndex   int       // -1: not in the schedule
+	due         time.Time // when the schedule looks at it again
 	nextSend    instant
 	fence       instant // send time of the last answered renewal + granted TTL - margin
 	outstanding bool    // a renewal is under way on the shared stream
@@ -47,6 +47,7 @@ type place int
 const (
 	shared  place = iota // on the shared stream
 	alone                // on a stream of its own: fenced, or refused by etcd
+	queued               // the same, and due for an attempt
 	trying               // the same, and an attempt is under way
 	removed              // nobody: gone, revoked or forgotten
 )
@@ -97,7 +98,11 @@ func (l *Lease) Trusted() context.Context {
 		return endedContext(ErrFenced)
 	}
 	if l.period == nil {
-		ctx, end := context.WithCancelCause(context.Background())
+		parent := l.renewer.ctx
+		if parent == nil {
+			parent = context.Background() // Run has not begun
+		}
+		ctx, end := context.WithCancelCause(parent) // without the Renewer nobody would end it at the fence
 		l.period = &period{ctx: ctx, end: end}
 	}
 	return l.period.ctx

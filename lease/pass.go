@@ -19,8 +19,8 @@ func (r *Renewer) nextPass() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	next := time.Now().Add(longestNap)
-	if len(r.schedule) > 0 && r.schedule[0].due.mono.Before(next) {
-		next = r.schedule[0].due.mono
+	if len(r.schedule) > 0 && r.schedule[0].due.Before(next) {
+		next = r.schedule[0].due
 	}
 	if r.stream != nil {
 		if at, ok := r.stream.stallsAt(); ok && at.Before(next) {
@@ -37,11 +37,12 @@ func (r *Renewer) pass(context.Context) error {
 	defer r.mu.Unlock()
 	now := r.clock.now()
 	if now.skew(r.lastPass) > suspendSkew {
-		r.fenceSlept(now)
+		r.reschedule()
 	}
 	r.lastPass = now
-	for len(r.schedule) > 0 && !r.schedule[0].due.mono.After(now.mono) {
+	for len(r.schedule) > 0 && !r.schedule[0].due.After(now.mono) {
 		r.serve(r.schedule[0], now)
+		now = r.clock.now() // put looks at the clocks too, and a suspend in between must not make the two disagree for ever
 	}
 	r.startRescuers()
 	if r.stream != nil {
@@ -63,27 +64,24 @@ func (r *Renewer) serve(l *Lease, now instant) {
 		r.stream.enqueue(l, now)
 	case l.place == shared:
 		// Under way, or no stream: nothing to do before the fence.
-	case l.place == trying:
+	case l.place == queued || l.place == trying:
 		r.fenced(l)
 	case l.place == alone:
 		if l.trust.Load() != nil && now.until(l.fence) <= 0 {
 			r.fenced(l)
 		}
-		if !l.nextSend.mono.After(now.mono) {
-			l.place = trying
+		if now.until(l.nextSend) <= 0 {
+			l.place = queued
 			r.ready = append(r.ready, l)
 		}
 	}
 	r.put(l)
 }
 
-// fenceSlept ends the trust of all leases whose time ran out in a suspend. The schedule runs on Go's clock, which stood
-// still meanwhile, so it can't know.
-func (r *Renewer) fenceSlept(now instant) {
+// reschedule looks anew when each lease is due, after a suspend. The schedule runs on Go's clock, which stood still meanwhile:
+// by it each fence would come too late by as long as the suspend was.
+func (r *Renewer) reschedule() {
 	for _, l := range append(schedule(nil), r.schedule...) {
-		if now.until(l.fence) <= 0 {
-			r.fenced(l)
-			r.put(l)
-		}
+		r.put(l)
 	}
 }

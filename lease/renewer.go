@@ -88,8 +88,8 @@ func (r *Renewer) Run(ctx context.Context) error {
 }
 
 // Grant asks etcd for a lease and keeps it alive from then on. The id is random, and tries after a lost answer ask for the
-// same id, so that a grant never leaves a second lease behind. It tries until the context ends; it returns etcd's error
-// when etcd refuses, ErrInvalid for a TTL that ValidateTTL refuses.
+// same id, so that a grant never leaves a second lease behind. It tries until the context ends, and then takes up to 0.5 s to
+// take back what it may have left; it returns etcd's error when etcd refuses, ErrInvalid for a TTL that ValidateTTL refuses.
 //
 // The lease counts as trusted from the sending of the first try. Bind a key to it at once: until then it is
 // anybody's to attach to.
@@ -119,6 +119,7 @@ func (r *Renewer) Grant(ctx context.Context, ttl time.Duration) (*Lease, error) 
 		r.emit(Event{Kind: GrantFailed, Err: err})
 		r.mu.Unlock()
 		if waitErr := retry.wait(ctx, r.client); waitErr != nil {
+			r.undoGrant(ctx, id)
 			return nil, fmt.Errorf("granting a lease: %w (last error: %w)", waitErr, err)
 		}
 	}
@@ -143,6 +144,17 @@ func (r *Renewer) grantOnce(ctx context.Context, id int64, ttl time.Duration) (t
 	default:
 		return 0, err
 	}
+}
+
+// undoTimeout bounds the attempt to take back what a cancelled grant may have left.
+const undoTimeout = 500 * time.Millisecond
+
+// undoGrant revokes a lease whose grant was given up, in case it was granted after all: nobody would use it, and it may have
+// an hour to live.
+func (r *Renewer) undoGrant(ctx context.Context, id int64) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	_, _ = pb.NewLeaseClient(r.client.ActiveConnection()).LeaseRevoke(ctx, &pb.LeaseRevokeRequest{ID: id})
 }
 
 func randomID() (int64, error) {
@@ -208,22 +220,21 @@ func (r *Renewer) emit(e Event) {
 
 // put gives the lease its place in the schedule: when it is to be renewed, or when its trust ends, whichever is next.
 func (r *Renewer) put(l *Lease) {
+	next := l.nextSend
 	switch {
-	case l.place == removed, l.place == trying && l.trust.Load() == nil:
+	case l.place == removed, (l.place == queued || l.place == trying) && l.trust.Load() == nil:
 		r.schedule.remove(l)
 		return
-	case l.place == trying:
-		l.due = l.fence
+	case l.place == queued || l.place == trying:
+		next = l.fence
 	case l.place == alone:
-		l.due = l.nextSend
-		if l.trust.Load() != nil && l.fence.mono.Before(l.due.mono) {
-			l.due = l.fence
+		if l.trust.Load() != nil && l.fence.mono.Before(next.mono) {
+			next = l.fence
 		}
-	case l.outstanding || r.stream == nil || l.fence.mono.Before(l.nextSend.mono):
-		l.due = l.fence
-	default:
-		l.due = l.nextSend
+	case l.outstanding || r.stream == nil || l.fence.mono.Before(next.mono):
+		next = l.fence
 	}
+	l.due = r.clock.now().when(next)
 	r.schedule.fix(l)
 }
 
@@ -288,7 +299,7 @@ func (r *Renewer) renewed(l *Lease, sent instant, ttl time.Duration) {
 	l.stats.LongestGap = max(l.stats.LongestGap, now.mono.Sub(l.answeredAt.mono))
 	l.answeredAt = now
 	l.granted.Store(int64(ttl))
-	if fence := sent.add(ttl - margin(ttl)); l.fence.mono.Before(fence.mono) {
+	if fence := sent.add(ttl - margin(ttl)); l.fence.until(fence) >= 0 {
 		l.fence = fence // a late answer of a retired stream must not take back what a later one has given
 		l.nextSend = sent.add(jittered(interval(ttl), 0.1))
 	}

@@ -54,7 +54,8 @@ func (r *Renewer) nextReady(ctx context.Context) *Lease {
 	for len(r.ready) > 0 && ctx.Err() == nil {
 		l := r.ready[0]
 		r.ready = r.ready[1:]
-		if l.place == trying {
+		if l.place == queued {
+			l.place = trying
 			return l
 		}
 	}

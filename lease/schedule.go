@@ -6,7 +6,7 @@ import "container/heap"
 type schedule []*Lease
 
 func (s schedule) Len() int           { return len(s) }
-func (s schedule) Less(i, j int) bool { return s[i].due.mono.Before(s[j].due.mono) }
+func (s schedule) Less(i, j int) bool { return s[i].due.Before(s[j].due) }
 func (s schedule) Swap(i, j int) {
 	s[i], s[j] = s[j], s[i]
 	s[i].heapIndex, s[j].heapIndex = i, j

@@ -86,7 +86,7 @@ func (s *witnessed) RecvMsg(m any) error {
 	sent := s.sent[0]
 	s.sent = s.sent[1:]
 	until := sent.add(time.Duration(answer.TTL) * time.Second)
-	if id := clientv3.LeaseID(answer.ID); answer.TTL > 0 && s.w.certain[id].before(until) {
+	if id := clientv3.LeaseID(answer.ID); answer.TTL > 0 && !until.before(s.w.certain[id]) {
 		s.w.certain[id] = until
 	}
 	return nil
@@ -114,7 +114,7 @@ type world struct {
 	mu       sync.Mutex
 	answered []lease.Event // Answered events whose keys are not read back yet
 	periods  map[*lease.Lease]context.Context
-	distrust map[*lease.Lease]bool // Valid said no since the period began
+	distrust map[*lease.Lease]clocks // when Valid first said no since the period began
 }
 
 func (w *world) now() clocks {
@@ -132,13 +132,17 @@ func (w *world) check() {
 			w.Fatalf("%v\nat %v: Valid, although nothing is certain after %v (TTL %v)", w.log, now, until, l.TTL())
 		}
 		period := w.periods[l]
+		since, distrusted := w.distrust[l]
 		switch {
-		case !valid:
-			w.distrust[l] = true
-		case period == nil, period.Err() != nil:
-			w.periods[l], w.distrust[l] = l.Trusted(), false
-		case w.distrust[l]:
-			w.Fatalf("%v\nat %v: one trusted period goes on over a moment at which Valid said no", w.log, now)
+		case valid && (period == nil || period.Err() != nil):
+			w.periods[l] = l.Trusted()
+			delete(w.distrust, l)
+		case valid && distrusted:
+			w.Fatalf("%v\nat %v: one trusted period goes on over %v, when Valid said no", w.log, now, since)
+		case !valid && !distrusted:
+			w.distrust[l] = now
+		case !valid && period != nil && period.Err() == nil && now.mono-since.mono > 1100*time.Millisecond:
+			w.Fatalf("%v\nat %v: Valid says no since %v, and the trusted period has not ended", w.log, now, since)
 		}
 		if !valid && l.Expires() != (time.Time{}) {
 			w.Fatalf("%v\nat %v: not Valid, but it expires at %v", w.log, now, l.Expires())
@@ -170,8 +174,8 @@ func (w *world) readBack() {
 	w.mu.Unlock()
 	for _, e := range answered {
 		late := e.Lease.Stats().Fences != e.Fence
-		if restored := e.Lease.Restore(e.Fence); restored && late {
-			w.Fatalf("%v\nat %v: restored by a read from before the last fence", w.log, w.now())
+		if restored := e.Lease.Restore(e.Fence); restored && (late || !e.Lease.Valid()) {
+			w.Fatalf("%v\nat %v: restored, by a read from before the last fence: %v, Valid: %v", w.log, w.now(), late, e.Lease.Valid())
 		}
 	}
 }
@@ -223,7 +227,7 @@ func TestValidIsNeverWrong(t *testing.T) {
 		rapid.Check(struct{ rapid.TB }{t}, func(rt *rapid.T) {
 			w := &world{
 				T: rt, server: server, running: true, asker: asker, begin: time.Now(),
-				periods: make(map[*lease.Lease]context.Context), distrust: make(map[*lease.Lease]bool),
+				periods: make(map[*lease.Lease]context.Context), distrust: make(map[*lease.Lease]clocks),
 			}
 			w.witness = &witness{now: w.now, granted: make(map[clientv3.LeaseID]clocks), certain: make(map[clientv3.LeaseID]clocks)}
 			w.holder = server.NewClient(w.witness.dialOptions)

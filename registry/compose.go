@@ -17,6 +17,32 @@ func (s *state) compose(now time.Time, ttl time.Duration) *Record {
 	return rec
 }
 
+// encodeOwn encodes a record of ours. Fields that we don't know are kept unless they are what makes it too large: a stranger
+// who filled the record up must not keep it from ever being written again.
+func encodeOwn(rec *Record) ([]byte, error) {
+	value, err := EncodeRecord(rec)
+	if err != nil && len(rec.Unknown) > 0 {
+		rec.Unknown = nil
+		value, err = EncodeRecord(rec)
+	}
+	return value, err
+}
+
+// lastWords gives the record that announces an end. An end without a reason, or without labels, is still an end.
+func (s *state) lastWords(how Ended) (*Record, []byte, error) {
+	rec := s.compose(time.Now(), s.in.TTL)
+	rec.Ended = &how
+	value, err := encodeOwn(rec)
+	if err != nil {
+		rec.Labels, rec.Endpoints, rec.Ended.Reason = nil, nil, ""
+		value, err = encodeOwn(rec)
+	}
+	return rec, value, err
+}
+
+// mendsOnly says that the record is to be written for no other reason than that somebody else wrote or deleted it.
+func (s *state) mendsOnly() bool { return s.mend && !s.report && len(s.waiting) == 0 }
+
 // inherit keeps what a record in etcd says that this process must go on with: Cinder's count of reports goes on over restarts
 // too.
 func (s *state) inherit(old *Record) {

@@ -146,6 +146,10 @@ func (r *Registry) groupGone(grp *group) {
 	r.renewer.Drop(grp.lease)
 	for g := range grp.members {
 		g.group, g.unsure, g.loose = nil, false, false
+		// A lease may be gone because the whole store is another one, restored from a backup with a lower revision: then
+		// nothing that was seen before tells anything, and the keys are watched anew once they are there.
+		g.aliveAsOf, g.recordSeen, g.adminAsOf = 0, 0, 0
+		r.watch.remove(g)
 		r.lost(g, lease.ErrGone)
 		g.holdUntil = time.Now().Add(rand.N(returnSpread)) //nolint:gosec // spreads load, guards nothing
 		r.step(g)
@@ -195,7 +199,7 @@ func (r *Registry) onStream(e lease.Event) {
 // tell sends the event once for each member that is published.
 func (r *Registry) tell(grp *group, e Event) {
 	for g := range grp.members {
-		if g.incarnation != 0 {
+		if g.presence.Load() != nil {
 			e.Name, e.Incarnation = g.name, g.incarnation
 			r.emit(e)
 		}
@@ -208,7 +212,7 @@ func (r *Registry) readBack(grp *group, fence int64) {
 	grp.fence = fence
 	grp.unverified = make(map[*Registration]struct{})
 	for g := range grp.members {
-		if g.incarnation != 0 {
+		if g.incarnation != 0 && g.open() {
 			grp.unverified[g] = struct{}{}
 			g.verify = true
 		}

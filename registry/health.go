@@ -18,18 +18,14 @@ const (
 func (r *Registry) startGates(g *Registration) {
 	ctx, cancel := context.WithCancel(r.ctx)
 	g.stopGates = cancel
-	if g.in.Watchdog > 0 {
-		now := time.Now()
-		g.petted.Store(&now)
-		r.armWatchdog(g, g.in.Watchdog)
-	}
 	if g.in.Health == nil {
 		return
 	}
+	check, limit := g.in.Health, g.in.HealthTimeout // the goroutine must not read what Update writes
 	loop, err := lease.NewLoopingCall(lease.LoopConfig{
 		Interval: g.in.HealthInterval, Jitter: 0.1,
 		OnOverrun: func(by time.Duration) { r.mail.post(func() { r.emit(Event{Name: g.name, Kind: Overrun, By: by}) }) },
-	}, func(ctx context.Context) error { r.checkHealth(ctx, g); return nil })
+	}, func(ctx context.Context) error { r.checkHealth(ctx, g, check, limit); return nil })
 	if err != nil { // the interval was validated
 		cancel()
 		return
@@ -38,15 +34,17 @@ func (r *Registry) startGates(g *Registration) {
 }
 
 // checkHealth makes one check. A check that does not return in time has failed at that moment, not when it returns.
-func (r *Registry) checkHealth(ctx context.Context, g *Registration) {
-	ctx, cancel := context.WithTimeout(ctx, g.in.HealthTimeout)
+func (r *Registry) checkHealth(ctx context.Context, g *Registration, check func(context.Context) error, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	tooLate := func() {
-		r.setGate(g, gateHealth, fmt.Errorf("the health check did not return within %v", g.in.HealthTimeout))
+		r.setGate(g, gateHealth, fmt.Errorf("the health check did not return within %v", limit))
 	}
-	late := time.AfterFunc(g.in.HealthTimeout, tooLate)
-	err := g.in.Health(ctx)
+	told := make(chan struct{})
+	late := time.AfterFunc(limit, func() { tooLate(); close(told) })
+	err := check(ctx)
 	if !late.Stop() {
+		<-told // or the result of the next check could overtake it
 		return
 	}
 	if ctx.Err() != nil { // it returned in the very moment, because its context ended: that is no pass
@@ -78,6 +76,7 @@ func (r *Registry) gate(g *Registration, name string, why error) {
 	switch {
 	case now != nil && (was == nil || was == errNotChecked): //nolint:errorlint // the very value
 		g.vanish(now)
+		r.confirmed(g) // the others on its lease need not wait for it
 		r.answerReports(g)
 		r.emit(Event{Name: g.name, Kind: Unhealthy, Incarnation: g.incarnation, Err: now})
 	case now == nil && was != nil && was != errNotChecked: //nolint:errorlint // the very value
@@ -90,6 +89,15 @@ func (r *Registry) gate(g *Registration, name string, why error) {
 		g.explain(now)
 	}
 	r.step(g)
+}
+
+// startWatchdog starts the watchdog once the instance is registered: before that nobody has a Registration to pet.
+func (r *Registry) startWatchdog(g *Registration) {
+	if g.in.Watchdog > 0 {
+		now := time.Now()
+		g.petted.Store(&now)
+		r.armWatchdog(g, g.in.Watchdog)
+	}
 }
 
 func (r *Registry) armWatchdog(g *Registration, in time.Duration) {

@@ -3,12 +3,15 @@ package registry
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -34,6 +37,7 @@ type keyWatch struct {
 
 	mu      sync.Mutex
 	targets map[int64]*target
+	number  int64 // of the last target
 	stream  *watchStream
 	changed chan struct{} // 1 slot
 }
@@ -46,15 +50,23 @@ type target struct {
 	acked  [watchesPerName]int // round of the stream in which etcd confirmed the watch; 0: not yet
 }
 
+// creation is one watch that was asked for.
+type creation struct {
+	t     *target
+	which int
+}
+
 // watchStream is one stream. Its fields are guarded by the keyWatch's mutex.
 type watchStream struct {
 	rpc      pb.Watch_WatchClient
 	cancel   context.CancelFunc
 	outbox   []*pb.WatchRequest
 	toWrite  chan struct{}
-	round    int   // questions sent
-	answered int   // questions answered
-	progress int64 // revision of the last answer: all watches confirmed before its question are complete up to it
+	round    int        // questions sent
+	answered int        // questions answered
+	asked    int        // times that they were asked: an open question is asked again
+	creating []creation // watches that are not confirmed yet, in the order of the requests
+	progress int64      // revision of the last answer: all watches confirmed before its question are complete up to it
 	askedAt  time.Time
 }
 
@@ -72,6 +84,8 @@ func (w *keyWatch) add(g *Registration, from int64) {
 	if w.targets[g.number] != nil {
 		return
 	}
+	w.number++ // never used again: etcd remembers the ids of watches that it cancelled itself
+	g.number = w.number
 	t := &target{g: g, from: from}
 	w.targets[g.number] = t
 	if w.stream != nil {
@@ -111,6 +125,7 @@ var watchedFamilies = [watchesPerName]Family{FamilyAlive, FamilyRecord, FamilyAd
 func (w *keyWatch) create(t *target) {
 	t.stream, t.acked = w.stream, [watchesPerName]int{}
 	for i, key := range [watchesPerName]string{t.g.keys.alive, t.g.keys.record, t.g.keys.admin} {
+		w.stream.creating = append(w.stream.creating, creation{t, i})
 		w.stream.send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{
 			CreateRequest: &pb.WatchCreateRequest{
 				Key: []byte(key), StartRevision: t.from, WatchId: t.g.number*watchesPerName + int64(i),
@@ -137,7 +152,10 @@ func (w *keyWatch) run(ctx context.Context) {
 		}
 		s, err := w.open(ctx)
 		if err == nil {
-			_ = w.serve(s, wait) // whatever it was, the next stream goes on where this one ended
+			err = w.serve(s, wait) // whatever it was, the next stream goes on where this one ended
+		}
+		if errors.Is(err, errRefused) {
+			w.refreshToken(ctx)
 		}
 		timer := time.NewTimer(min(wait.NextBackOff(), watchRetry))
 		select {
@@ -148,6 +166,20 @@ func (w *keyWatch) run(ctx context.Context) {
 		}
 		w.client.ActiveConnection().ResetConnectBackoff()
 	}
+}
+
+// refreshToken makes the client notice that its token is outdated: it does so for simple calls, and not for streams.
+func (w *keyWatch) refreshToken(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, watchSilence)
+	defer cancel()
+	key := "\x00"
+	w.mu.Lock()
+	for _, t := range w.targets {
+		key = t.g.keys.alive
+		break
+	}
+	w.mu.Unlock()
+	_, _ = w.client.Get(ctx, key) // only its side effect matters
 }
 
 func (w *keyWatch) waitForTargets(ctx context.Context) bool {
@@ -183,9 +215,10 @@ func (w *keyWatch) open(ctx context.Context) (*watchStream, error) {
 // serve uses the stream until it fails or falls silent.
 func (w *keyWatch) serve(s *watchStream, wait *backoff.ExponentialBackOff) error {
 	w.install(s)
-	var writer sync.WaitGroup
-	writer.Go(func() { w.write(s) })
-	defer writer.Wait()
+	var helpers sync.WaitGroup
+	helpers.Go(func() { w.write(s) })
+	helpers.Go(func() { w.keepProbing(s) })
+	defer helpers.Wait()
 	defer s.cancel()
 	defer w.uninstall(s)
 	for {
@@ -216,34 +249,47 @@ func (w *keyWatch) uninstall(s *watchStream) {
 	w.stream = nil
 	for _, t := range w.targets {
 		if t.stream == s && t.covered(s) {
-			t.from = max(t.from, s.progress+1)
+			t.from = max(t.from, s.progress)
 		}
 	}
 }
 
 // covered says that etcd confirmed all watches of the target before the last answered question was asked. Only then does its
-// revision hold for them.
+// revision hold for them. Where questions were asked again an answer may be one to an older question, so more of them are
+// waited for.
 func (t *target) covered(s *watchStream) bool {
+	slack := max(0, s.asked-s.round)
 	for _, round := range t.acked {
-		if round == 0 || round > s.answered {
+		if round == 0 || round+slack > s.answered {
 			return false
 		}
 	}
 	return s.progress > 0
 }
 
-// write sends requests, and asks again and again whether the stream is alive.
-func (w *keyWatch) write(s *watchStream) {
+// keepProbing asks again and again whether the stream is alive, and ends it when it is not. It is not the writer's work: a
+// frozen member blocks the writer.
+func (w *keyWatch) keepProbing(s *watchStream) {
 	probe := time.NewTicker(watchProbe)
 	defer probe.Stop()
 	for {
 		select {
-		case <-s.toWrite:
 		case <-probe.C:
 			if !w.probe(s) {
 				s.cancel()
 				return
 			}
+		case <-s.rpc.Context().Done():
+			return
+		}
+	}
+}
+
+// write sends requests.
+func (w *keyWatch) write(s *watchStream) {
+	for {
+		select {
+		case <-s.toWrite:
 		case <-s.rpc.Context().Done():
 			return
 		}
@@ -264,20 +310,33 @@ func (w *keyWatch) write(s *watchStream) {
 func (w *keyWatch) probe(s *watchStream) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if s.round > s.answered {
-		return time.Since(s.askedAt) < watchSilence
+	if s.round == s.answered {
+		s.round++
+		s.askedAt = time.Now()
+	} else if time.Since(s.askedAt) >= watchSilence {
+		return false
 	}
-	s.round++
-	s.askedAt = time.Now()
+	s.asked++ // again, if it is open: etcd drops a question that comes while a watch is still catching up
 	s.send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}})
 	return true
 }
 
-var errOldAnswer = errors.New("etcd went back in time")
+var (
+	errOldAnswer = errors.New("etcd went back in time")
+	errUnasked   = errors.New("etcd confirmed a watch that nobody asked for")
+	errRefused   = errors.New("etcd refused a watch")
+)
 
 // handle takes over one answer.
 func (w *keyWatch) handle(s *watchStream, resp *pb.WatchResponse) error {
-	if resp.WatchId < 0 {
+	if resp.Created {
+		lost, err := w.confirm(s, resp)
+		if lost != nil {
+			w.mail.post(func() { w.onLost(lost.g) })
+		}
+		return err
+	}
+	if resp.WatchId < 0 && !resp.Canceled {
 		return w.takeProgress(s, resp)
 	}
 	w.mu.Lock()
@@ -287,21 +346,45 @@ func (w *keyWatch) handle(s *watchStream, resp *pb.WatchResponse) error {
 		return nil
 	}
 	which := resp.WatchId % watchesPerName
-	switch {
-	case resp.Canceled:
+	if resp.Canceled {
 		// Compacted or no longer permitted: the registration is read back and then watched from there.
 		delete(w.targets, t.g.number)
 		w.mu.Unlock()
 		w.mail.post(func() { w.onLost(t.g) })
 		return nil
-	case resp.Created:
-		t.acked[which] = s.round + 1
 	}
 	w.mu.Unlock()
 	if len(resp.Events) > 0 {
 		w.deliver(t, watchedFamilies[which], resp.Events)
 	}
 	return nil
+}
+
+// confirm takes over that a watch was created, or refused: etcd refuses without naming the watch, so order tells which. One
+// that may not be watched is given up, to be read instead; anything else that is refused, as an outdated token, is cured by
+// another stream.
+func (w *keyWatch) confirm(s *watchStream, resp *pb.WatchResponse) (lost *target, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(s.creating) == 0 {
+		return nil, errUnasked
+	}
+	c := s.creating[0]
+	s.creating = s.creating[1:]
+	switch {
+	case !resp.Canceled:
+		if c.t.stream == s {
+			c.t.acked[c.which] = s.round + 1
+		}
+		return nil, nil
+	case w.targets[c.t.g.number] != c.t:
+		return nil, nil
+	case strings.Contains(resp.CancelReason, rpctypes.ErrorDesc(rpctypes.ErrGRPCPermissionDenied)):
+		delete(w.targets, c.t.g.number)
+		return c.t, nil
+	default:
+		return nil, fmt.Errorf("%w: %s", errRefused, resp.CancelReason)
+	}
 }
 
 func (w *keyWatch) takeProgress(s *watchStream, resp *pb.WatchResponse) error {

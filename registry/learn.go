@@ -12,8 +12,12 @@ import (
 
 // learn takes over what was read, and decides what it means.
 func (r *Registry) learn(g *Registration, out outcome) {
-	g.recordRev = rev(out.record)
+	g.recordRev, g.recordOld = rev(out.record), nil
+	if g.loose && g.recordRev != g.looseRev {
+		g.loose = false // the put under way compares the record, so it can't succeed any more
+	}
 	if out.record != nil {
+		g.recordOld = out.record.Value
 		if old, err := DecodeRecord(out.record.Value); err == nil {
 			g.inherit(old)
 		}
@@ -21,12 +25,12 @@ func (r *Registry) learn(g *Registration, out outcome) {
 	if out.record == nil && g.incarnation != 0 {
 		g.dirty = true
 	}
-	r.learnAdmin(g, out.admin)
+	r.learnAdmin(g, out.admin, out.revision)
 	r.learnAlive(g, out.alive, out.revision)
 	r.checkEvicted(g)
 	if g.rewatch && !g.busy {
 		g.rewatch = false
-		r.watch.add(g, out.revision+1)
+		r.watch.add(g, out.revision)
 	}
 }
 
@@ -38,6 +42,11 @@ func (r *Registry) checkEvicted(g *Registration) {
 }
 
 func (r *Registry) learnAlive(g *Registration, kv *mvccpb.KeyValue, asOf int64) {
+	if g.aliveAsOf > asOf {
+		g.unsure = true // the key was changed after this was read
+		g.holdUntil = time.Now().Add(firstRetry)
+		return
+	}
 	if kv == nil {
 		g.replace, g.rival = 0, nil
 		r.lost(g, errKeyDeleted)
@@ -48,7 +57,6 @@ func (r *Registry) learnAlive(g *Registration, kv *mvccpb.KeyValue, asOf int64) 
 		r.meet(g, kv, holder)
 		return
 	}
-	g.loose = false
 	if g.group == nil || g.group.lease == nil || kv.Lease != int64(g.group.lease.ID()) {
 		// Ours, under a lease that we gave up, so it will vanish: it may be overwritten.
 		r.lost(g, lease.ErrGone)
@@ -58,7 +66,7 @@ func (r *Registry) learnAlive(g *Registration, kv *mvccpb.KeyValue, asOf int64) 
 	if g.incarnation != kv.ModRevision {
 		r.lost(g, errUnsettled)
 	}
-	if g.ending != nil || g.gate() != nil {
+	if !g.open() || g.withdrawn == kv.ModRevision {
 		g.incarnation, g.last = kv.ModRevision, kv.ModRevision // only to be withdrawn
 		return
 	}
@@ -69,7 +77,6 @@ func (r *Registry) learnAlive(g *Registration, kv *mvccpb.KeyValue, asOf int64) 
 
 // meet handles that somebody else holds the name.
 func (r *Registry) meet(g *Registration, kv *mvccpb.KeyValue, holder *Holder) {
-	g.loose = false // whoever holds the name wrote the record too, so a put under way can't succeed any more
 	switch {
 	case g.ending != nil:
 		g.incarnation = 0
@@ -130,9 +137,13 @@ func (r *Registry) askRival(g *Registration) {
 	})
 }
 
-func (r *Registry) learnAdmin(g *Registration, kv *mvccpb.KeyValue) {
+// learnAdmin takes over what the admin record was at the revision asOf. An answer may come later than the news.
+func (r *Registry) learnAdmin(g *Registration, kv *mvccpb.KeyValue, asOf int64) {
+	if asOf < g.adminAsOf {
+		return
+	}
 	was := g.forced()
-	g.adminKnown, g.adminRev, g.admin = true, rev(kv), nil
+	g.adminAsOf, g.adminRev, g.admin = asOf, rev(kv), nil
 	if kv != nil {
 		if admin, err := DecodeAdmin(kv.Value); err == nil {
 			g.admin = admin

@@ -23,9 +23,12 @@ func (r *Registry) onKey(g *Registration, family Family, e *clientv3.Event) {
 }
 
 func (r *Registry) onAliveKey(g *Registration, e *clientv3.Event) {
+	if e.Kv.ModRevision > g.incarnation {
+		g.aliveAsOf = max(g.aliveAsOf, e.Kv.ModRevision)
+	}
 	switch {
 	case g.incarnation == 0 || g.leaving || e.Kv.ModRevision <= g.incarnation:
-		// Nothing of ours is there to be lost, or it is our own write; an op under way will tell the rest.
+		// Nothing of ours is there to be lost, or it is our own write. An op under way finds aliveAsOf.
 	case e.Type == clientv3.EventTypeDelete:
 		r.lost(g, errKeyDeleted)
 	default:
@@ -42,27 +45,26 @@ func (r *Registry) onRecordKey(g *Registration, e *clientv3.Event) {
 	if g.busy {
 		return // it may be our own write, whose answer is under way
 	}
-	g.dirty = true
+	g.recordSeen, g.dirty, g.mend = 0, true, true
 	if e.Type == clientv3.EventTypeDelete {
-		g.recordRev = 0
+		g.recordRev, g.recordOld = 0, nil
 		return
 	}
-	g.recordRev = e.Kv.ModRevision
+	g.recordRev, g.recordOld = e.Kv.ModRevision, e.Kv.Value
 	if other, err := DecodeRecord(e.Kv.Value); err == nil {
 		g.inherit(other)
 	}
-	g.holdUntil = time.Now().Add(mendPause)
 }
 
 func (r *Registry) onAdminKey(g *Registration, e *clientv3.Event) {
-	if e.Kv.ModRevision <= g.adminRev {
+	if e.Kv.ModRevision <= g.adminAsOf {
 		return
 	}
 	kv := e.Kv
 	if e.Type == clientv3.EventTypeDelete {
 		kv = nil
 	}
-	r.learnAdmin(g, kv)
+	r.learnAdmin(g, kv, e.Kv.ModRevision)
 	r.checkEvicted(g)
 }
 

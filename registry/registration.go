@@ -18,7 +18,7 @@ type Registration struct {
 	name     Name
 	keys     nameKeys
 	id       string // random; in the alive key, so that a lost answer can be recognised
-	number   int64  // of its watches
+	number   int64  // of its watches; owned by the keyWatch
 
 	presence atomic.Pointer[presence] // nil: not known to be published
 	petted   atomic.Pointer[time.Time]
@@ -190,7 +190,8 @@ func (g *Registration) Pet() {
 
 // Update changes zone, labels and endpoints, and returns once the record is committed. It returns ErrInvalid or ErrTooLarge
 // and changes nothing when the result is not valid, ErrClosed when the registration has ended, and the context's error when
-// that ends first; the change is then still on its way.
+// that ends first; the change is then still on its way. The change runs on the goroutine that keeps all
+// registrations: it must not block or call methods of the Registry or its Registrations.
 func (g *Registration) Update(ctx context.Context, change func(*Instance)) error {
 	committed := make(chan error, 1)
 	g.registry.mail.post(func() { g.registry.update(g, change, committed) })

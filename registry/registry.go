@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,17 +24,17 @@ type Registry struct {
 	renewer *lease.Renewer
 	watch   *keyWatch
 
-	ctx     context.Context // ends when the Registry stops
-	cancel  context.CancelFunc
-	running sync.WaitGroup // all goroutines
-	stopped chan struct{}  // closed when all goroutines have ended
-	stop    sync.Once
+	ctx      context.Context // ends when the Registry stops
+	cancel   context.CancelFunc
+	running  sync.WaitGroup // all goroutines
+	stopped  chan struct{}  // closed when all goroutines have ended
+	stopping atomic.Bool
+	stopErr  error // what Close returned; readable once stopped is closed
 
 	// owned by the loop
 	regs     map[Name]*Registration
 	groups   map[time.Duration][]*group
 	leases   map[*lease.Lease]*group
-	number   int64
 	closing  bool
 	revoking int               // leases that are being revoked
 	empty    []chan<- struct{} // closed when no registration is left
@@ -189,8 +190,6 @@ func (r *Registry) admit(g *Registration, ctx context.Context) {
 		close(g.done)
 		return
 	}
-	r.number++
-	g.number = r.number
 	r.regs[g.name] = g
 	g.stopCtx = context.AfterFunc(ctx, func() {
 		r.mail.post(func() { r.end(g, Ended{Cause: CauseLeft}, fmt.Errorf("%w: %w", ErrClosed, context.Cause(ctx))) })
@@ -207,6 +206,7 @@ func (r *Registry) end(g *Registration, how Ended, err error) {
 	g.ending = &how
 	g.finish(err)
 	g.vanish(err)
+	r.confirmed(g) // the others on its lease need not wait for it
 	g.settle(err)
 	g.stopCtx()
 	g.stopGates()
@@ -253,17 +253,26 @@ func (r *Registry) checkEmpty() {
 // Close leaves with every registration, revokes the leases and stops all goroutines; the client stays open. When the context
 // ends first it stops all the same and returns ErrLeaving: what it still held is up until its TTL has passed, and is then
 // told as expired. Health functions that do not return when their context ends hold it up. Further calls wait for the same
-// end.
+// end, or for their own context, and return the same.
 func (r *Registry) Close(ctx context.Context) error {
-	var err error
-	r.stop.Do(func() {
-		err = r.leaveAll(ctx)
-		r.cancel()
-		r.running.Wait()
-		close(r.stopped)
-	})
-	<-r.stopped
-	return err
+	if r.stopping.Swap(true) {
+		select {
+		case <-r.stopped:
+			return r.stopErr
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	r.stopErr = r.leaveAll(ctx)
+	r.cancel()
+	r.running.Wait()
+	for _, g := range r.regs { // nobody else is left to do it
+		g.finish(ErrClosed)
+		g.vanish(ErrClosed)
+		g.settle(ErrClosed)
+	}
+	close(r.stopped)
+	return r.stopErr
 }
 
 func (r *Registry) leaveAll(ctx context.Context) error {

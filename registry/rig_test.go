@@ -43,6 +43,13 @@ type process struct {
 func (r *rig) process(t *testing.T, configure ...func(*registry.Config)) *process {
 	t.Helper()
 	p := &process{net: r.server.NewClient()}
+	r.start(t, p, p.net.Client, configure...)
+	return p
+}
+
+// start starts the registry of the process on the client.
+func (r *rig) start(t *testing.T, p *process, client registry.Client, configure ...func(*registry.Config)) {
+	t.Helper()
 	cfg := registry.Config{
 		ReportInterval: -1,
 		Boottime:       func() time.Duration { return time.Since(r.begin) },
@@ -55,7 +62,7 @@ func (r *rig) process(t *testing.T, configure ...func(*registry.Config)) *proces
 	for _, c := range configure {
 		c(&cfg)
 	}
-	reg, err := registry.New(p.net.Client, cfg)
+	reg, err := registry.New(client, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +72,6 @@ func (r *rig) process(t *testing.T, configure ...func(*registry.Config)) *proces
 		defer cancel()
 		_ = p.Close(ctx)
 	})
-	return p
 }
 
 func (p *process) register(t *testing.T, name string, ttl time.Duration, change ...func(*registry.Instance)) *registry.Registration {

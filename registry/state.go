@@ -17,28 +17,36 @@ var (
 // state is what the registry's loop knows of a registration. One op at a time is under way for it; what comes next is decided
 // from the state alone (see next), so an event only ever has to correct the state.
 type state struct {
-	in       Instance
-	group    *group // its lease; nil: none yet
-	joining  bool   // the first outcome is open
-	busy     bool   // an op or a question is under way
-	unsure   bool   // a put was not answered, so the key may exist
-	loose    bool   // that put may even still arrive
-	asking   bool   // the lease of the rival is to be asked about
-	leaving  bool   // the withdrawal is under way
-	verify   bool   // the keys are to be read back
-	rewatch  bool   // and then watched again
-	replace  int64  // ModRevision of an alive key that may be overwritten; 0: none
-	released bool   // everything is done, nothing more may happen
+	in        Instance
+	group     *group // its lease; nil: none yet
+	joining   bool   // the first outcome is open
+	busy      bool   // an op or a question is under way
+	unsure    bool   // a put was not answered, so the key may exist
+	loose     bool   // that put may even still arrive; it compared:
+	looseRev  int64  // this ModRevision of the record, so it can't succeed once the record has another
+	looseOld  []byte // and this was the value of the record then
+	asking    bool   // the lease of the rival is to be asked about
+	leaving   bool   // the withdrawal is under way
+	aliveAsOf int64  // newest revision at which somebody was seen to change the alive key: older answers prove nothing
+	withdrawn int64  // incarnation whose end was sent to etcd: it may be committed late, so there is no way back
+	farewell  error  // why, if the gate has opened since
+	verify    bool   // the keys are to be read back
+	rewatch   bool   // and then watched again
+	replace   int64  // ModRevision of an alive key that may be overwritten; 0: none
+	released  bool   // everything is done, nothing more may happen
 
 	incarnation int64 // of the alive key that is ours; 0: none
 	last        int64 // last incarnation that was ours: an eviction up to it ends the registration
 	base        *Record
 	recordRev   int64
-	recordSeen  int64 // newest revision at which somebody was seen to write the record
+	recordOld   []byte // its value, as far as it was read or written
+	recordSeen  int64  // newest revision at which somebody was seen to write the record
 	admin       *Admin
 	adminRev    int64
-	adminKnown  bool
-	dirty       bool // the record is to be written
+	adminAsOf   int64 // revision as of which the admin record is known; 0: not known
+	dirty       bool  // the record is to be written
+	mend        bool  // because somebody else wrote or deleted it
+	mendedAt    time.Time
 	report      bool // as a report: with report_count+1
 	waiting     []chan<- error
 	reported    []func()
@@ -63,6 +71,12 @@ func (s *state) gate() error {
 	return nil
 }
 
+// adminKnown says that the admin record was read.
+func (s *state) adminKnown() bool { return s.adminAsOf != 0 }
+
+// open says that the instance is to be published: it is not ending, and its gates are open.
+func (s *state) open() bool { return s.ending == nil && s.gate() == nil }
+
 // idle says that a shut gate keeps the instance from being published, and nothing of it is in etcd.
 func (s *state) idle() bool {
 	return s.gate() != nil && s.incarnation == 0 && !s.busy && !s.unsure && !s.loose && s.group != nil
@@ -79,7 +93,7 @@ const (
 	put                    // put record and alive key
 	rewrite                // write the record
 	withdraw               // announce the end: record with the reason put, alive key deleted
-	seal                   // nothing of ours is there, but a put under way might still arrive: make it fail
+	seal                   // nothing of ours is there, but a put under way might still arrive: touch the record, so that it fails
 	ask                    // ask whether the lease of whoever holds the name is being renewed
 )
 
@@ -90,7 +104,7 @@ func (s *state) next() action {
 		return rest
 	case s.unsure:
 		return read
-	case (s.ending != nil || s.gate() != nil) && s.incarnation != 0:
+	case s.incarnation != 0 && (s.ending != nil || s.gate() != nil || s.withdrawn == s.incarnation):
 		return withdraw
 	case (s.ending != nil || s.gate() != nil) && s.loose:
 		return seal

@@ -28,7 +28,11 @@ func (r *Registry) step(g *Registration) {
 	if a == rest {
 		return
 	}
-	if wait := time.Until(g.holdUntil); wait > 0 && a != release {
+	until := g.holdUntil
+	if a == rewrite && g.mendsOnly() && until.Before(g.mendedAt.Add(mendPause)) {
+		until = g.mendedAt.Add(mendPause)
+	}
+	if wait := time.Until(until); wait > 0 && a != release {
 		r.later(g, wait)
 		return
 	}
@@ -43,8 +47,10 @@ func (r *Registry) step(g *Registration) {
 		r.submitPut(g)
 	case rewrite:
 		r.submitRewrite(g)
-	case withdraw, seal:
+	case withdraw:
 		r.submitEnd(g)
+	case seal:
+		r.submitSeal(g)
 	case ask:
 		r.askRival(g)
 	case rest:
@@ -67,8 +73,9 @@ func (r *Registry) submit(g *Registration, o *op, then func(outcome, error)) {
 			g.busy = false
 			then(out, err)
 			if g.incarnation != 0 && g.recordSeen > g.recordRev {
-				g.dirty = true // somebody else wrote the record while the op was under way
+				g.dirty, g.mend = true, true // somebody else wrote the record while the op was under way
 			}
+			g.recordSeen = 0
 			r.step(g)
 		})
 	}
@@ -81,6 +88,10 @@ func (r *Registry) submitRead(g *Registration) {
 	r.submit(g, &op{then: g.keys.readAll()}, func(out outcome, err error) {
 		if err != nil {
 			g.verify = g.verify || wanted
+			if lease.Judge(err) == lease.Refused {
+				g.vanish(err) // what can't be read can't be trusted, and must not hold up the others on the lease
+				r.confirmed(g)
+			}
 			r.failed(g, err)
 			return
 		}
@@ -97,7 +108,7 @@ func (r *Registry) submitRead(g *Registration) {
 func (r *Registry) submitPut(g *Registration) {
 	grp, now := g.group, time.Now()
 	rec := g.compose(now, grp.lease.TTL())
-	recordValue, err := EncodeRecord(rec)
+	recordValue, err := encodeOwn(rec)
 	if err != nil {
 		r.abort(g, err)
 		return
@@ -115,17 +126,18 @@ func (r *Registry) submitPut(g *Registration) {
 		},
 		orElse: g.keys.readAll(),
 	}
-	if g.adminKnown {
+	if g.adminKnown() {
 		o.compare = append(o.compare, unchanged(g.keys.admin, g.adminRev))
 	} else {
 		o.then = append(o.then, clientv3.OpGet(g.keys.admin))
 	}
-	dirty := g.dirty
+	dirty, compared, old := g.dirty, g.recordRev, g.recordOld
 	g.dirty = false
 	r.submit(g, o, func(out outcome, err error) {
 		switch {
 		case err != nil:
 			g.dirty = g.dirty || dirty
+			g.looseRev, g.looseOld = compared, old
 			r.putFailed(g, grp, err)
 		case !out.applied:
 			g.dirty = g.dirty || dirty
@@ -158,23 +170,32 @@ func (r *Registry) published(g *Registration, grp *group, rec *Record, out outco
 	g.failures, g.replace, g.rival, g.loose, g.unsure = 0, 0, nil, false, false
 	g.base, g.recordRev = rec, out.revision
 	if out.read {
-		r.learnAdmin(g, out.admin)
+		r.learnAdmin(g, out.admin, out.revision)
 	}
 	r.recordWritten(g)
 	if g.group != grp {
 		return // the lease was lost while the put was under way, and the key with it
 	}
-	r.begin(g, out.revision, out.revision)
+	g.incarnation, g.last = out.revision, out.revision
+	switch {
+	case g.aliveAsOf > out.revision:
+		g.unsure = true // somebody changed the key before we heard that it was ours
+	case g.open():
+		r.begin(g, out.revision, out.revision)
+	}
 }
 
 // begin starts an incarnation, which was there at the revision asOf.
 func (r *Registry) begin(g *Registration, incarnation, asOf int64) {
 	g.incarnation, g.last = incarnation, incarnation
 	g.appear(&presence{incarnation: incarnation, lease: g.group.lease, since: time.Now()})
-	r.watch.add(g, asOf+1)
+	r.watch.add(g, asOf)
 	r.emit(Event{Name: g.name, Kind: Registered, Incarnation: incarnation})
-	g.joining = false
-	g.settle(nil)
+	if g.joining {
+		g.joining = false
+		r.startWatchdog(g)
+		g.settle(nil)
+	}
 	r.confirmed(g)
 }
 
@@ -184,11 +205,15 @@ func (r *Registry) submitRewrite(g *Registration) {
 	if g.report {
 		rec.ReportCount++
 	}
-	value, err := EncodeRecord(rec)
+	value, err := encodeOwn(rec)
 	if err != nil {
-		g.dirty, g.report = false, false
+		g.dirty, g.mend, g.report = false, false, false
 		r.answerUpdates(g, err)
+		r.answerReports(g)
 		return
+	}
+	if g.mend {
+		g.mend, g.mendedAt = false, time.Now()
 	}
 	report, dirty := g.report, g.dirty
 	g.report, g.dirty = false, false
@@ -205,6 +230,7 @@ func (r *Registry) submitRewrite(g *Registration) {
 		}
 		g.report, g.dirty = g.report || report, g.dirty || dirty
 		if err != nil {
+			r.answerReports(g) // it is tried again, but nobody may wait for it: one refused name must not stop the reports of all
 			r.failed(g, err)
 			return
 		}
@@ -221,30 +247,26 @@ func (r *Registry) recordWritten(g *Registration) {
 	r.answerReports(g)
 }
 
-// submitEnd announces an end: record with the reason put, alive key deleted, in one revision. Without an incarnation it seals:
-// a put that was never answered and may still arrive finds the record changed and fails.
+// submitEnd announces an end: record with the reason put, alive key deleted, in one revision.
 func (r *Registry) submitEnd(g *Registration) {
-	now, incarnation := time.Now(), g.incarnation
+	incarnation := g.incarnation
 	how := Ended{Cause: CauseUnhealthy}
-	if g.ending != nil {
+	switch why := g.gate(); {
+	case g.ending != nil:
 		how = *g.ending
-	} else {
-		how.Reason = clip(g.gate().Error())
+	case why != nil:
+		how.Reason, g.farewell = clip(why.Error()), why
+	case g.farewell != nil:
+		how.Reason = clip(g.farewell.Error())
 	}
-	how.At, how.Incarnation = stamp(now), incarnation
-	rec := g.compose(now, g.in.TTL)
-	rec.Ended = &how
-	value, err := EncodeRecord(rec)
-	if err != nil {
-		// The reason is what made it too large: an end without a reason is still an end.
-		rec.Labels, rec.Endpoints, rec.Ended.Reason = nil, nil, ""
-		value, err = EncodeRecord(rec)
-	}
+	how.At, how.Incarnation = stamp(time.Now()), incarnation
+	rec, value, err := g.lastWords(how)
 	if err != nil {
 		r.failed(g, err)
+		r.step(g)
 		return
 	}
-	g.leaving = true
+	g.leaving, g.withdrawn = true, incarnation
 	o := &op{
 		compare: []clientv3.Cmp{unchanged(g.keys.alive, incarnation)},
 		then:    []clientv3.Op{clientv3.OpPut(g.keys.record, string(value)), clientv3.OpDelete(g.keys.alive)},
@@ -261,9 +283,44 @@ func (r *Registry) submitEnd(g *Registration) {
 			r.learn(g, out)
 		default:
 			g.failures, g.incarnation, g.loose = 0, 0, false
-			g.base, g.recordRev = rec, out.revision
+			g.base, g.recordRev, g.recordOld = rec, out.revision, value
 			g.base.Ended = nil
 			r.detach(g)
+		}
+	})
+}
+
+// submitSeal makes a put fail that was never answered and may still arrive: it compares the record, so the record is touched.
+// What it says stays, for it may be somebody else's by then; where there is none, one is left that says that this is over.
+func (r *Registry) submitSeal(g *Registration) {
+	value := g.looseOld
+	if g.looseRev == 0 {
+		how := Ended{Cause: CauseLeft, At: stamp(time.Now())}
+		if g.ending != nil {
+			how.Cause, how.Reason = g.ending.Cause, g.ending.Reason
+		}
+		var err error
+		if _, value, err = g.lastWords(how); err != nil {
+			r.failed(g, err)
+			r.step(g)
+			return
+		}
+	}
+	o := &op{
+		compare: []clientv3.Cmp{unchanged(g.keys.record, g.looseRev)},
+		then:    []clientv3.Op{clientv3.OpPut(g.keys.record, string(value))},
+		orElse:  g.keys.readAll(),
+	}
+	r.submit(g, o, func(out outcome, err error) {
+		switch {
+		case err != nil:
+			r.failed(g, err)
+		case out.applied:
+			g.failures, g.loose = 0, false
+			g.recordRev, g.recordOld = out.revision, value
+		default:
+			g.failures = 0
+			r.learn(g, out)
 		}
 	})
 }

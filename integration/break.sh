@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Breaks each guarantee on purpose, in a copy of the tree, and runs the test that is to keep it. A test that still passes
+# can't fail, and the script fails. Usage: integration/break.sh [NAME…]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+survivors=0
+
+# breakage NAME FILE OLD NEW PACKAGE TESTS: replaces the text OLD, once, by NEW.
+breakage() {
+    local name=$1 file=$2 old=$3 new=$4 package=$5 tests=$6
+    if [[ ${#only[@]} -gt 0 && ! " ${only[*]} " == *" $name "* ]]; then return; fi
+    rm -rf "${copy:?}"/* && git ls-files -z | xargs -0 cp --parents -t "$copy" 2>/dev/null
+    if ! OLD=$old NEW=$new perl -0pi -e '$n = s/\Q$ENV{OLD}\E/$ENV{NEW}/; END { exit($n ? 0 : 1) }' "$copy/$file"; then
+        echo "$name: the code to break is no longer in $file"
+        survivors=$((survivors + 1))
+        return
+    fi
+    if (cd "$copy" && go vet "./${file%/*}" && go test -timeout 300s -run "$tests" "$package") >"$copy/log" 2>&1; then
+        echo "SURVIVED $name: $tests in $package passed although $file was broken"
+        survivors=$((survivors + 1))
+    elif grep -q -e '^--- FAIL' -e '^    --- FAIL' -e '^panic' "$copy/log"; then
+        echo "caught   $name: $(grep -o -e '--- FAIL: [^ ]*' "$copy/log" | sort -u | tr '\n' ' ')"
+    else
+        echo "UNCLEAR  $name: no test ran"
+        tail -5 "$copy/log"
+        survivors=$((survivors + 1))
+    fi
+}
+
+only=("$@")
+
+breakage 1-one-down watcher/diff.go \
+    '} else if before.same(after) {' '} else if before.same(after) || before != nil {' \
+    ./integration 'TestCrashIsOneDown'
+breakage 2-unreachable-is-not-down lease/renewer.go \
+    'r.emit(Event{Kind: Fenced, Lease: l})' 'r.emit(Event{Kind: Fenced, Lease: l}); r.lost(l); return' \
+    ./registry 'TestOutageLosesNothing'
+breakage 2-unreachable-is-not-down-end-to-end lease/renewer.go \
+    'r.emit(Event{Kind: Fenced, Lease: l})' 'r.emit(Event{Kind: Fenced, Lease: l}); r.lost(l); return' \
+    ./integration 'TestUnreachableIsNotDown'
+breakage 3-fence-counts-from-the-answer lease/renewer.go \
+    'if fence := sent.add(ttl - margin(ttl));' 'if fence := now.add(ttl + time.Second);' \
+    ./integration 'TestFencedBeforeDown'
+breakage 3-fence-ignores-suspend lease/clock.go \
+    'return min(deadline.mono.Sub(i.mono), deadline.boot-i.boot)' 'return deadline.mono.Sub(i.mono)' \
+    ./lease 'TestSuspendFences'
+breakage 4-fold-loses-admin-words watcher/fold.go \
+    'c.put(family, ev.Kv)' 'if family != registry.FamilyAdmin { c.put(family, ev.Kv) }' \
+    ./integration 'TestFoldEqualsList'
+breakage 5-clean-stop-in-two-transactions registry/steps.go \
+    'clientv3.OpPut(g.keys.record, string(value)), clientv3.OpDelete(g.keys.alive)}' 'clientv3.OpPut("/elsewhere", string(value)), clientv3.OpDelete(g.keys.alive)}' \
+    ./integration 'TestCleanStopIsToldFromACrash'
+breakage 6-deleted-keys-stay-away registry/onkey.go \
+    'r.lost(g, errKeyDeleted)' '_ = errKeyDeleted' \
+    ./integration 'TestMassDeleteIsMended'
+breakage 6-lease-gone-is-the-end registry/group.go \
+    'g.group, g.unsure, g.loose = nil, false, false' 'g.released, g.group, g.unsure, g.loose = true, nil, false, false' \
+    ./integration 'TestRoundsOfTrouble|TestFaultsOnRealClusters'
+breakage 6-leaving-is-forgotten registry/state.go \
+    'case (s.ending != nil || s.gate() != nil) && s.incarnation != 0:' 'case (s.ending != nil || s.gate() != nil) && s.incarnation != 0 && s.failures == 0:' \
+    ./registry 'TestLeavingIsNeverForgotten'
+breakage 7-stale-holder-writes registry/steps.go \
+    'compare: []clientv3.Cmp{unchanged(g.keys.alive, incarnation)},' 'compare: nil,' \
+    ./integration 'TestStaleHolderHurtsNobody'
+
+if [[ $survivors -gt 0 ]]; then
+    echo "$survivors breakages were not caught"
+    exit 1
+fi
+echo "every breakage was caught"

@@ -1,0 +1,396 @@
+package registry_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+
+	"github.com/hbctl/hbctl/registry"
+)
+
+// Here the answer to a transaction comes late, is lost, or the transaction itself comes late, and something else happens
+// meanwhile. Whatever it was, in the end a registration must think of itself what etcd says of it.
+
+// commit carries out a transaction.
+type commit func() (*clientv3.TxnResponse, error)
+
+// meddler is a client that lets a test meddle with transactions.
+type meddler struct {
+	*clientv3.Client
+	meddle atomic.Pointer[func(ops string, do commit) (*clientv3.TxnResponse, error)]
+}
+
+// with makes the test's function carry out each transaction from now on. Ops names what it does, as "put /hb/alive/vol/node1".
+func (m *meddler) with(f func(ops string, do commit) (*clientv3.TxnResponse, error)) {
+	m.meddle.Store(&f)
+}
+
+func (m *meddler) Txn(ctx context.Context) clientv3.Txn {
+	return &meddledTxn{Txn: m.Client.Txn(context.WithoutCancel(ctx)), m: m}
+}
+
+type meddledTxn struct {
+	clientv3.Txn
+	m   *meddler
+	ops []string
+}
+
+func (x *meddledTxn) If(cmps ...clientv3.Cmp) clientv3.Txn { x.Txn = x.Txn.If(cmps...); return x }
+func (x *meddledTxn) Else(ops ...clientv3.Op) clientv3.Txn { x.Txn = x.Txn.Else(ops...); return x }
+
+func (x *meddledTxn) Then(ops ...clientv3.Op) clientv3.Txn {
+	x.note(ops)
+	x.Txn = x.Txn.Then(ops...)
+	return x
+}
+
+func (x *meddledTxn) note(ops []clientv3.Op) {
+	for _, op := range ops {
+		switch {
+		case op.IsTxn():
+			_, then, _ := op.Txn()
+			x.note(then)
+		case op.IsPut():
+			x.ops = append(x.ops, "put "+string(op.KeyBytes()))
+		case op.IsDelete():
+			x.ops = append(x.ops, "delete "+string(op.KeyBytes()))
+		case op.IsGet():
+			x.ops = append(x.ops, "get "+string(op.KeyBytes()))
+		}
+	}
+}
+
+func (x *meddledTxn) Commit() (*clientv3.TxnResponse, error) {
+	if f := x.m.meddle.Load(); f != nil {
+		return (*f)(strings.Join(x.ops, ","), x.Txn.Commit)
+	}
+	return x.Txn.Commit()
+}
+
+const (
+	putsAlive    = "put /hb/alive/vol/node1"
+	deletesAlive = "delete /hb/alive/vol/node1"
+)
+
+// meddled starts a process whose client is a meddler.
+func (r *rig) meddled(t *testing.T, configure ...func(*registry.Config)) (*process, *meddler) {
+	t.Helper()
+	p := &process{net: r.server.NewClient()}
+	m := &meddler{Client: p.net.Client}
+	r.start(t, p, m, configure...)
+	return p, m
+}
+
+// slowAnswers delays the answers to transactions that have the op.
+func slowAnswers(op string) func(string, commit) (*clientv3.TxnResponse, error) {
+	return func(ops string, do commit) (*clientv3.TxnResponse, error) {
+		resp, err := do()
+		if strings.Contains(ops, op) {
+			time.Sleep(300 * time.Millisecond)
+		}
+		return resp, err
+	}
+}
+
+func undisturbed(_ string, do commit) (*clientv3.TxnResponse, error) { return do() }
+
+// agrees fails unless the registration and etcd say the same after a while.
+func (r *rig) agrees(t *testing.T, g *registry.Registration) {
+	t.Helper()
+	time.Sleep(time.Minute)
+	s := r.row(t, g.Name().String())
+	mine := s.State == registry.Up && *s.Incarnation == g.Incarnation()
+	if g.Valid() != mine || g.Status().Registered != mine {
+		t.Errorf("a minute later: Valid %v, Registered %v as %d, but the row is %s (cause %s)",
+			g.Valid(), g.Status().Registered, g.Incarnation(), s.State, cause(s))
+	}
+}
+
+func TestAnswerOvertakenByNews(t *testing.T) {
+	for name, happens := range map[string]func(t *testing.T, r *rig, g *registry.Registration){
+		"deleted again": func(t *testing.T, r *rig, _ *registry.Registration) { r.delete(t, "/hb/alive/vol/node1") },
+		"taken over": func(t *testing.T, r *rig, _ *registry.Registration) {
+			r.process(t, elsewhere).register(t, "vol/node1", 10*time.Second, policy(registry.Takeover))
+		},
+		"closed": func(t *testing.T, _ *rig, g *registry.Registration) { mustClose(t, g.Close) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inFakeTime(t, func(t *testing.T, r *rig) {
+				p, m := r.meddled(t)
+				g := p.register(t, "vol/node1", 10*time.Second)
+				p.register(t, "vol/node2", 10*time.Second) // shares the lease, and keeps it alive
+				time.Sleep(5 * time.Second)
+				m.with(slowAnswers(putsAlive))
+				r.delete(t, "/hb/alive/vol/node1")
+				wait(t, time.Second, "put back", func() bool { return r.up(t, "vol/node1") })
+				happens(t, r, g)
+				m.with(undisturbed)
+				r.agrees(t, g)
+			})
+		})
+	}
+}
+
+func TestReadOvertakenByNews(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		p, m := r.meddled(t)
+		g := p.register(t, "vol/node1", 5*time.Second)
+		time.Sleep(5 * time.Second)
+		var once atomic.Bool
+		m.with(func(ops string, do commit) (*clientv3.TxnResponse, error) {
+			resp, err := do()
+			if err == nil && strings.HasPrefix(ops, "get") && once.CompareAndSwap(false, true) {
+				_, _ = r.client.Delete(context.Background(), "/hb/alive/vol/node1")
+				time.Sleep(300 * time.Millisecond)
+			}
+			return resp, err
+		})
+		r.server.Stop()
+		time.Sleep(8 * time.Second) // fenced, so that the keys are read back
+		r.server.Start()
+		r.agrees(t, g)
+		if !once.Load() || !g.Valid() {
+			t.Errorf("read back %v, Valid %v", once.Load(), g.Valid())
+		}
+	})
+}
+
+func TestGateShutWhilePutIsUnderWay(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		p, m := r.meddled(t)
+		var ill atomic.Bool
+		g := p.register(t, "vol/node1", 10*time.Second, sickWhen(&ill))
+		p.register(t, "vol/node2", 10*time.Second)
+		time.Sleep(5 * time.Second)
+		m.with(slowAnswers(putsAlive))
+		r.delete(t, "/hb/alive/vol/node1")
+		wait(t, time.Second, "put back", func() bool { return r.up(t, "vol/node1") })
+		ill.Store(true)
+		r.agrees(t, g)
+		if g.Valid() {
+			t.Error("an ill instance may act")
+		}
+	})
+}
+
+func sickWhen(ill *atomic.Bool) func(*registry.Instance) {
+	return func(in *registry.Instance) {
+		in.HealthInterval = 100 * time.Millisecond
+		in.Health = func(context.Context) error {
+			if ill.Load() {
+				return errors.New("ill")
+			}
+			return nil
+		}
+	}
+}
+
+// The end of an incarnation that was sent to etcd may be committed late. The instance must not be trusted again as the same
+// one, however healthy it is by then.
+func TestNoWayBackFromAWithdrawal(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		p, m := r.meddled(t)
+		var ill atomic.Bool
+		g := p.register(t, "vol/node1", 10*time.Second, sickWhen(&ill))
+		p.register(t, "vol/node2", 10*time.Second)
+		time.Sleep(5 * time.Second)
+		was := g.Incarnation()
+		var once atomic.Bool
+		m.with(func(ops string, do commit) (*clientv3.TxnResponse, error) {
+			if !strings.Contains(ops, deletesAlive) || !once.CompareAndSwap(false, true) {
+				return do()
+			}
+			time.AfterFunc(2*time.Second, func() {
+				if g.Valid() && g.Incarnation() == was {
+					t.Error("trusted again as the incarnation whose end is under way")
+				}
+				_, _ = do()
+			})
+			ill.Store(false)
+			time.Sleep(time.Second)
+			return nil, context.DeadlineExceeded
+		})
+		ill.Store(true)
+		time.Sleep(time.Second)
+		r.agrees(t, g)
+		if !g.Valid() || g.Incarnation() == was {
+			t.Errorf("Valid %v as %d, was %d", g.Valid(), g.Incarnation(), was)
+		}
+	})
+}
+
+// A put that was given up must not come true behind everybody's back, and what makes it fail must not touch what others wrote.
+func TestLatePutIsSealedOff(t *testing.T) {
+	for name, meanwhile := range map[string]func(t *testing.T, r *rig){
+		"nobody else": func(*testing.T, *rig) {},
+		"another came and failed": func(t *testing.T, r *rig) {
+			other := r.process(t, elsewhere).register(t, "vol/node1", 10*time.Second, func(in *registry.Instance) { in.Zone = "theirs" })
+			mustClose(t, func(ctx context.Context) error { return other.Fail(ctx, "broken") })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inFakeTime(t, func(t *testing.T, r *rig) {
+				p, m := r.meddled(t)
+				p.register(t, "vol/node2", 10*time.Second) // keeps the lease alive that the late put is bound to
+				var late atomic.Pointer[commit]
+				m.with(func(ops string, do commit) (*clientv3.TxnResponse, error) {
+					if strings.Contains(ops, putsAlive) && late.CompareAndSwap(nil, &do) {
+						meanwhile(t, r)
+						return nil, context.DeadlineExceeded
+					}
+					if strings.Contains(ops, putsAlive) {
+						return nil, context.DeadlineExceeded
+					}
+					return do()
+				})
+				in := named("vol/node1", 10*time.Second, registry.Fail)
+				in.RegisterTimeout = 200 * time.Millisecond
+				if _, err := p.Register(t.Context(), in); err == nil {
+					t.Fatal("registered without an answer")
+				}
+				time.Sleep(2 * time.Second)
+				if _, err := (*late.Load())(); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Second)
+				s := r.row(t, "vol/node1")
+				if s.State == registry.Up {
+					t.Error("a put that was given up came true, and nobody will take it back")
+				}
+				if name != "nobody else" && (*s.Zone != "theirs" || cause(s) != "failed") {
+					t.Errorf("the other one's record was overwritten: zone %s, cause %s", *s.Zone, cause(s))
+				}
+			})
+		})
+	}
+}
+
+func TestWatchdogBeginsWithTheRegistration(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		first := r.process(t)
+		first.register(t, "vol/node1", 10*time.Second)
+		first.crash()
+		// While it waits for the dead holder's lease there is nobody who could pet it.
+		g := r.process(t, elsewhere).register(t, "vol/node1", 10*time.Second, func(in *registry.Instance) {
+			in.Watchdog, in.RegisterTimeout = 3*time.Second, time.Minute
+		})
+		if !g.Valid() {
+			t.Error("registered, and may not act")
+		}
+	})
+}
+
+func TestOneRefusedNameHurtsNoOther(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		p, m := r.meddled(t, func(c *registry.Config) { c.ReportInterval = 10 * time.Second })
+		p.register(t, "vol/node1", 10*time.Second)
+		g := p.register(t, "vol/node2", 10*time.Second)
+		time.Sleep(time.Second)
+		m.with(func(ops string, do commit) (*clientv3.TxnResponse, error) {
+			if strings.Contains(ops, "/vol/node1") {
+				return nil, rpctypes.ErrPermissionDenied
+			}
+			return do()
+		})
+		time.Sleep(time.Minute)
+		if n := *r.row(t, "vol/node2").ReportCount; n < 5 {
+			t.Errorf("report_count %d after a minute of reports every 10s", n)
+		}
+		r.server.Stop()
+		time.Sleep(15 * time.Second)
+		r.server.Start()
+		wait(t, 5*time.Second, "the other one is trusted again", g.Valid)
+	})
+}
+
+// A foreign record that fills the value up must keep nobody from writing his own.
+func TestRecordFilledUpByOthers(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		p := r.process(t)
+		g := p.register(t, "vol/node1", 10*time.Second)
+		junk := `{"schema":1,"filler":"` + strings.Repeat("x", registry.MaxValueBytes-100) + `"}`
+		if _, err := r.client.Put(t.Context(), "/hb/instances/vol/node1", junk); err != nil {
+			t.Fatal(err)
+		}
+		wait(t, 2*time.Second, "mended", func() bool { return r.row(t, "vol/node1").Zone != nil })
+		mustClose(t, g.Close)
+	})
+}
+
+// Two who write one record are not to rewrite each other's without end, and what matters must not wait for it.
+func TestFightOverARecord(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		p := r.process(t)
+		var ill atomic.Bool
+		p.register(t, "vol/node1", 10*time.Second, sickWhen(&ill))
+		before := r.revision(t)
+		for range 100 {
+			if _, err := r.client.Put(t.Context(), "/hb/instances/vol/node1", `{"schema":1}`); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if ours := r.revision(t) - before - 100; ours < 5 || ours > 15 {
+			t.Errorf("%d writes against 100 foreign ones in 10s, want about one a second", ours)
+		}
+		ill.Store(true)
+		for i := 0; r.up(t, "vol/node1"); i++ {
+			if i > 10 {
+				t.Fatal("still up a second after its health check failed")
+			}
+			if _, err := r.client.Put(t.Context(), "/hb/instances/vol/node1", `{"schema":1}`); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
+}
+
+func TestIdleWatchIsLeftAlone(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		var opened atomic.Int64
+		count := func(ctx context.Context, d *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, o ...grpc.CallOption) (grpc.ClientStream, error) {
+			if strings.HasSuffix(method, "Watch/Watch") {
+				opened.Add(1)
+			}
+			return open(ctx, d, cc, method, o...)
+		}
+		p := &process{net: r.server.NewClient(func(c *clientv3.Config) {
+			c.DialOptions = append(c.DialOptions, grpc.WithChainStreamInterceptor(count))
+		})}
+		r.start(t, p, p.net.Client)
+		for i := range 20 {
+			p.register(t, sprint(i), 10*time.Second)
+		}
+		time.Sleep(10 * time.Minute)
+		if n := opened.Load(); n != 1 {
+			t.Errorf("%d watch streams in ten idle minutes, want 1", n)
+		}
+	})
+}
+
+func TestCloseTwiceAndLate(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		p := r.process(t)
+		g := p.register(t, "vol/node1", 10*time.Second)
+		trusted := g.Trusted()
+		r.server.Stop()
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		is(t, p.Close(ended), registry.ErrLeaving)
+		is(t, p.Close(t.Context()), registry.ErrLeaving)
+		if g.Valid() || trusted.Err() == nil || !errors.Is(g.Err(), registry.ErrClosed) {
+			t.Errorf("after Close: Valid %v, Trusted %v, Err %v", g.Valid(), trusted.Err(), g.Err())
+		}
+		_, err := p.Register(t.Context(), registry.Instance{Name: g.Name()})
+		is(t, err, registry.ErrClosed)
+		r.server.Start()
+	})
+}
