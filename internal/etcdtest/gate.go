@@ -150,10 +150,16 @@ func (c *gateConn) Write(p []byte) (int, error) {
 		c.held = append(c.held, p...)
 		return len(p), nil
 	}
-	if err := c.deliver(); err != nil {
+	err := c.deliver()
+	if err == nil {
+		_, err = c.Conn.Write(p)
+	}
+	// That the connection is broken is an answer too. A client that heard of it here and
+	// not from its held Read would try again without end, and no clock would run.
+	if _, answers, _ := c.gate.holding(); err != nil && !answers {
 		return 0, err
 	}
-	return c.Conn.Write(p)
+	return len(p), nil
 }
 
 // deliver sends what was held. The caller has wmu.

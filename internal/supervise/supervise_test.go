@@ -35,6 +35,9 @@ func TestMain(m *testing.M) {
 
 func start(t *testing.T, script string) (*supervise.Process, *bufio.Reader) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

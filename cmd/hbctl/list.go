@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/hbctl/hbctl/registry"
+)
+
+func (p *program) listCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "list",
+		Aliases:   []string{"ls", "service-list"},
+		Usage:     "list all instances, at one revision",
+		UsageText: "hbctl list [--binary B] [--host H] [--zone Z] [--status S] [--state S] [-l SELECTOR] [-o FORMAT]",
+		Description: `Lists every instance that has a record, up or down, sorted by BINARY/HOST. State is what is observed: up
+while the service renews its lease, else down. Status is what operators want: enabled or disabled.
+UPDATED_AT of what is up is its last renewal; of what is down, the best that was recorded.
+
+Examples:
+   hbctl list                                 everything
+   hbctl list --state down --age              what is down, and for how long
+   hbctl list -l 'tier=gold,rack in (a,b)'    by labels
+   hbctl list -o name --binary cinder-volume  one BINARY/HOST a line
+   hbctl list -o json | jq '.services[].host'
+   hbctl list --zone az1 --exit-code          ends with 3 if anything in az1 is down`,
+		Flags: append(selectorFlags(),
+			outputFlag(listFormats...),
+			&cli.BoolFlag{Name: "age", Usage: "show ages (3s) in place of times"},
+			&cli.BoolFlag{Name: "exit-code", Usage: "end with 3 if any selected instance is down"},
+		),
+		Action: p.action(p.list),
+	}
+}
+
+func (p *program) list(ctx context.Context, c *cli.Context) error {
+	filter, err := selection(c)
+	if err != nil {
+		return err
+	}
+	format, err := output(c, listFormats...)
+	if err != nil {
+		return err
+	}
+	snap, err := p.snapshot(ctx, registry.ListOptions{Prefix: p.settings.keys.Prefix(), Filter: filter, LastBeat: format != "name"})
+	if err != nil {
+		return err
+	}
+	if format != "json" && format != "yaml" {
+		p.warn(snap.Warnings)
+	}
+	view := listView{format: format, ages: c.Bool("age"), colored: p.color(p.stdout), now: time.Now()}
+	if err := view.write(p.stdout, snap); err != nil {
+		return fmt.Errorf("writing the list: %w", err)
+	}
+	if c.Bool("exit-code") && anyDown(snap.Services) {
+		return &exitError{code: exitNot}
+	}
+	return nil
+}
+
+// snapshot lists within the command's timeout.
+func (p *program) snapshot(ctx context.Context, opts registry.ListOptions) (*registry.Snapshot, error) {
+	ctx, cancel := p.bounded(ctx)
+	defer cancel()
+	var snap *registry.Snapshot
+	client, err := p.connect(ctx, func(ctx context.Context, client *clientv3.Client) error {
+		var err error
+		snap, err = registry.List(ctx, client, opts)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return snap, client.Close()
+}
+
+// warn tells of data that can't be read, where the format has no place for it.
+func (p *program) warn(warnings []registry.Warning) {
+	for _, w := range warnings {
+		p.log.Warn().Str("key", printable(w.Key)).Msg(w.Problem)
+	}
+}
+
+func anyDown(services []registry.Service) bool {
+	for i := range services {
+		if services[i].State == registry.Down {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,260 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/hbctl/hbctl/internal/supervise"
+)
+
+// sweepGrace is how long what the command left behind in its process group may take to stop.
+const sweepGrace = 3 * time.Second
+
+// What --on-lost does to the command.
+const (
+	onLostKeep = "keep"
+	onLostTerm = "term"
+	onLostKill = "kill"
+)
+
+func (p *program) runCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "run",
+		Usage:     "run a command and keep it registered while it runs",
+		UsageText: "hbctl run --binary BINARY [FLAGS] -- COMMAND [ARGUMENTS]",
+		ArgsUsage: "-- COMMAND [ARGUMENTS]",
+		Description: `Registers an instance, then starts COMMAND in a process group of its own and keeps the instance registered while it runs.
+Signals are passed on to it. When it ends with 0, or by a signal that was passed on, the instance has left; else it has
+failed, with the reason. Nothing of its process group is left behind. For the terminal COMMAND is a background job:
+it should not read from there.
+
+Ends with the exit code of COMMAND: 128 + N if signal N ended it, 127 if it is not found, 126 if it can't be
+executed. 125 means that hbctl itself failed.
+
+Examples:
+   hbctl run --binary web -- ./web --port 8080
+   hbctl run --binary worker --zone az1 --on-lost term -- ./worker     stop it when it may no longer act
+   hbctl run --binary web --start-anyway -- ./web                      start it even if etcd is away`,
+		Flags: append(instanceFlags(),
+			&cli.StringFlag{Name: "on-lost", DefaultText: onLostKeep, Usage: "when the registration is fenced, replaced or evicted: `ACTION` is keep (COMMAND runs on), term (SIGTERM) or kill"},
+			&cli.BoolFlag{Name: "start-anyway", Usage: "start COMMAND at once, and register it whenever etcd is there"},
+		),
+		Action: p.run,
+	}
+}
+
+// childEnd is the end of the command: not an error of ours, but its code is the one to end with.
+type childEnd struct{ code int }
+
+func (e *childEnd) Error() string { return "" }
+
+// runner is one run of a command.
+type runner struct {
+	p       *program
+	args    []string
+	onLost  string
+	anyway  bool
+	keeper  *keeper
+	signals chan os.Signal
+	child   *supervise.Process
+	unfit   string // why we stopped the command: what became of its registration
+}
+
+// run ends with a childEnd, or with an error of its own.
+func (p *program) run(c *cli.Context) error {
+	if err := p.settle(c); err != nil {
+		return err
+	}
+	what, err := p.registering(c)
+	if err != nil {
+		return err
+	}
+	r := &runner{p: p, args: p.line.rest, anyway: c.Bool("start-anyway"), signals: make(chan os.Signal, 16)}
+	if r.onLost, err = oneOf(c, "on-lost", onLostKeep, onLostTerm, onLostKill); err != nil {
+		return err
+	}
+	if len(r.args) == 0 || r.args[0] == "" {
+		return usageIn("run", "no command to run; it comes after --, as in %s", c.Command.UsageText)
+	}
+	if _, err := supervise.Find(r.args[0]); err != nil {
+		return notStarted(err) // before anything is registered
+	}
+	if r.anyway {
+		what.RegisterTimeout = 0
+	}
+	signal.Notify(r.signals, passedSignals()...)
+	defer signal.Stop(r.signals)
+	r.keeper = p.newKeeper(what)
+	return r.run(c.Context)
+}
+
+// passedSignals are those that the command gets from us. What the parent had ignored stays ignored, for the command too.
+func passedSignals() []os.Signal {
+	signals := []os.Signal{syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2}
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT} {
+		if !signal.Ignored(s) {
+			signals = append(signals, s)
+		}
+	}
+	return signals
+}
+
+func notStarted(err error) error {
+	if start := new(supervise.StartError); errors.As(err, &start) {
+		return &exitError{code: start.Code, err: fmt.Errorf("%w", err)}
+	}
+	return err
+}
+
+// run registers and starts the command, in the order that was asked for.
+func (r *runner) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	registered := make(chan error, 1)
+	go func() { registered <- r.keeper.register(ctx) }()
+	if !r.anyway {
+		if err := r.awaitRegistered(registered, cancel); err != nil {
+			r.say(r.keeper.leave(""))
+			return err
+		}
+		registered = nil
+	}
+	err := r.start()
+	if err == nil {
+		err = r.follow(&registered)
+	}
+	cancel(errChildEnded)
+	if registered != nil {
+		r.say(<-registered)
+	}
+	return r.end(err)
+}
+
+// errChildEnded ends a registration that has not come about when the command ends.
+var errChildEnded = errors.New("the command has ended")
+
+// awaitRegistered waits for the registration. A signal that would have ended the command ends the wait.
+func (r *runner) awaitRegistered(registered <-chan error, cancel context.CancelCauseFunc) error {
+	var end error
+	for {
+		select {
+		case err := <-registered:
+			if err == nil {
+				err = end // it came about at the last moment, but the command is not wanted any more
+			}
+			return err
+		case s := <-r.signals:
+			if number, ok := s.(syscall.Signal); ok && number != syscall.SIGUSR1 && number != syscall.SIGUSR2 {
+				end = stopped{signal: number}
+				cancel(end)
+			}
+		}
+	}
+}
+
+func (r *runner) start() error {
+	var err error
+	r.child, err = supervise.Start(supervise.Command{Args: r.args, Stdin: r.p.stdin, Stdout: r.p.stdout, Stderr: r.p.stderr})
+	if err != nil {
+		return notStarted(err)
+	}
+	r.p.log.Debug().Int("pid", r.child.PID()).Msg("started")
+	return nil
+}
+
+// follow passes signals on and watches the registration until the command ends.
+func (r *runner) follow(registered *chan error) error {
+	for {
+		select {
+		case <-r.child.Done():
+			return &childEnd{code: r.child.Result().Code}
+		case s := <-r.signals:
+			if number, ok := s.(syscall.Signal); ok {
+				r.child.Pass(number)
+			}
+		case e := <-r.keeper.lost:
+			r.lost(string(e.Kind))
+		case err := <-*registered:
+			*registered = nil
+			if err != nil {
+				r.say(err)
+				r.lost("not registered")
+			}
+		}
+	}
+}
+
+// lost does to the command what is wanted when its registration can't be relied on.
+func (r *runner) lost(why string) {
+	switch r.onLost {
+	case onLostTerm:
+		r.unfit = why
+		r.child.Stop(syscall.SIGTERM)
+	case onLostKill:
+		r.unfit = why
+		r.child.Stop(syscall.SIGKILL)
+	}
+}
+
+// end tells etcd how the command ended, and sees to it that nothing of it stays.
+func (r *runner) end(err error) error {
+	reason := ""
+	if child := new(childEnd); !errors.As(err, &child) {
+		reason = err.Error()
+	} else if result := r.child.Result(); !result.Asked {
+		reason = result.String()
+		if r.unfit != "" {
+			reason += ", after the registration was " + r.unfit
+		}
+	}
+	swept := make(chan struct{})
+	go func() {
+		defer close(swept)
+		r.sweep()
+	}()
+	if reason != "" {
+		r.p.log.Warn().Str("why", reason).Msg("the command failed")
+	}
+	r.say(r.keeper.leave(reason))
+	<-swept
+	return err
+}
+
+// sweep ends what is left of the command's process group; a further signal to stop means at once.
+func (r *runner) sweep() {
+	if r.child == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case s := <-r.signals:
+				if s != syscall.SIGUSR1 && s != syscall.SIGUSR2 {
+					cancel()
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	r.child.Sweep(ctx, sweepGrace)
+	cancel()
+	<-done
+}
+
+// say logs an error that changes nothing about how the program ends.
+func (r *runner) say(err error) {
+	if err != nil && !errors.As(err, new(stopped)) && !errors.Is(err, errChildEnded) {
+		r.p.log.Warn().Msg(oneLine(err.Error()))
+	}
+}

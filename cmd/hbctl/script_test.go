@@ -1,0 +1,244 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// TestScripts runs the whole program, as processes of its own, in the scripts of testdata/script. Beside testscript's own
+// commands they have:
+//
+//	ends CODE PROGRAM ARGS...    runs a program that must end with this code
+//	start NAME PROGRAM ARGS...   starts one in the background; what it writes goes to NAME.out and NAME.err
+//	signal NAME SIGNAL           sends it a signal, as TERM
+//	ended NAME CODE              waits until it has ended with this code, 128 + n for a signal
+//	await FILE REGEXP            waits until the file has this
+//	gone FILE                    waits until the process whose id is in the file is gone
+//	put KEY VALUE, del KEY       changes etcd under the script's prefix
+//	compact                      drops the history of the etcd in HBCTL_ENDPOINTS
+//	endpoint NAME                sets HBCTL_ENDPOINTS to what the "dev" that was started as NAME says
+//	freeport VARIABLE            sets a variable to a port where nothing listens
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	endpoint, client := etcd(t)
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			name := filepath.Base(env.WorkDir)
+			env.Setenv("HBCTL_ENDPOINTS", endpoint)
+			env.Setenv("HBCTL_PREFIX", "/"+name+"/")
+			s := &script{client: client, prefix: "/" + name + "/", processes: make(map[string]*process)}
+			env.Values[scriptKey{}] = s
+			env.Defer(s.kill)
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"start": with(2, (*script).start), "signal": with(2, (*script).signal), "ended": with(2, (*script).ended),
+			"await": with(2, (*script).await), "gone": with(1, (*script).gone), "put": with(2, (*script).put), "del": with(1, (*script).del),
+			"compact":  with(0, (*script).compact),
+			"endpoint": with(1, (*script).endpoint), "freeport": with(1, (*script).freeport),
+		},
+	})
+}
+
+// ends is the program of that name.
+func ends() {
+	want, err := strconv.Atoi(os.Args[1])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	cmd := exec.Command(os.Args[2], os.Args[3:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	_ = cmd.Run() // the code tells
+	if got := codeOf(cmd.ProcessState); got != want {
+		fmt.Fprintf(os.Stderr, "ended with %d and not with %d\n", got, want)
+		os.Exit(1)
+	}
+}
+
+func codeOf(state *os.ProcessState) int {
+	if state == nil {
+		return -1
+	}
+	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return state.ExitCode()
+}
+
+type scriptKey struct{}
+
+type script struct {
+	client    *clientv3.Client
+	prefix    string
+	mu        sync.Mutex
+	processes map[string]*process
+}
+
+type process struct {
+	cmd  *exec.Cmd
+	done chan struct{}
+}
+
+func with(arguments int, do func(*script, *testscript.TestScript, []string)) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) < arguments {
+			ts.Fatalf("wrong use of a command")
+		}
+		s, _ := ts.Value(scriptKey{}).(*script)
+		do(s, ts, args)
+	}
+}
+
+func (s *script) start(ts *testscript.TestScript, args []string) {
+	name := args[0]
+	cmd := exec.Command(args[1], args[2:]...)
+	cmd.Dir = ts.MkAbs(".")
+	for _, key := range []string{"PATH", "HOME", "TMPDIR", "HBCTL_ENDPOINTS", "HBCTL_PREFIX"} {
+		cmd.Env = append(cmd.Env, key+"="+ts.Getenv(key))
+	}
+	for suffix, to := range map[string]func(*os.File){
+		".out": func(f *os.File) { cmd.Stdout = f }, ".err": func(f *os.File) { cmd.Stderr = f },
+	} {
+		f, err := os.Create(ts.MkAbs(name + suffix))
+		ts.Check(err)
+		defer f.Close()
+		to(f)
+	}
+	ts.Check(cmd.Start())
+	p := &process{cmd: cmd, done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		_ = cmd.Wait() // its code is looked at later
+	}()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.processes[name] = p
+}
+
+func (s *script) process(ts *testscript.TestScript, name string) *process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.processes[name]
+	if p == nil {
+		ts.Fatalf("nothing was started as %s", name)
+	}
+	return p
+}
+
+func (s *script) signal(ts *testscript.TestScript, args []string) {
+	number := unix.SignalNum("SIG" + args[1])
+	if number == 0 {
+		ts.Fatalf("unknown signal %s", args[1])
+	}
+	ts.Check(s.process(ts, args[0]).cmd.Process.Signal(number))
+}
+
+func (s *script) ended(ts *testscript.TestScript, args []string) {
+	p := s.process(ts, args[0])
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		ts.Fatalf("%s does not end; stderr: %s", args[0], ts.ReadFile(args[0]+".err"))
+	}
+	if got := strconv.Itoa(codeOf(p.cmd.ProcessState)); got != args[1] {
+		ts.Fatalf("%s ended with %s and not with %s; stderr: %s", args[0], got, args[1], ts.ReadFile(args[0]+".err"))
+	}
+}
+
+// poll looks until something is so.
+func poll(so func() bool) bool {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if so() {
+			return true
+		}
+	}
+	return so()
+}
+
+func (s *script) await(ts *testscript.TestScript, args []string) {
+	want := regexp.MustCompile("(?m)" + args[1])
+	if !poll(func() bool {
+		text, err := os.ReadFile(ts.MkAbs(args[0]))
+		return err == nil && want.Match(text)
+	}) {
+		ts.Fatalf("%s does not come to have %q: %s", args[0], args[1], ts.ReadFile(args[0]))
+	}
+}
+
+func (s *script) gone(ts *testscript.TestScript, args []string) {
+	pid, err := strconv.Atoi(strings.TrimSpace(ts.ReadFile(args[0])))
+	ts.Check(err)
+	if !poll(func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		_, state, _ := strings.Cut(string(stat), ") ")
+		return errors.Is(err, os.ErrNotExist) || strings.HasPrefix(state, "Z")
+	}) {
+		ts.Fatalf("process %d is still there", pid)
+	}
+}
+
+func (s *script) put(ts *testscript.TestScript, args []string) {
+	_, err := s.client.Put(s.client.Ctx(), s.prefix+args[0], args[1])
+	ts.Check(err)
+}
+
+func (s *script) del(ts *testscript.TestScript, args []string) {
+	resp, err := s.client.Delete(s.client.Ctx(), s.prefix+args[0])
+	ts.Check(err)
+	if resp.Deleted != 1 {
+		ts.Fatalf("there is no %s", args[0])
+	}
+}
+
+func (s *script) compact(ts *testscript.TestScript, _ []string) {
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{ts.Getenv("HBCTL_ENDPOINTS")}, Logger: zap.NewNop()})
+	ts.Check(err)
+	defer client.Close()
+	resp, err := client.Get(client.Ctx(), "any")
+	ts.Check(err)
+	_, err = client.Compact(client.Ctx(), resp.Header.Revision)
+	ts.Check(err)
+}
+
+func (s *script) endpoint(ts *testscript.TestScript, args []string) {
+	file := args[0] + ".out"
+	s.await(ts, []string{file, "^export HBCTL_ENDPOINTS="})
+	rest := strings.TrimPrefix(ts.ReadFile(file), "export HBCTL_ENDPOINTS=")
+	ts.Setenv("HBCTL_ENDPOINTS", strings.Fields(rest)[0])
+}
+
+func (s *script) freeport(ts *testscript.TestScript, args []string) {
+	address, err := freeAddress()
+	ts.Check(err)
+	_, port, err := net.SplitHostPort(address)
+	ts.Check(err)
+	ts.Setenv(args[0], port)
+}
+
+// kill ends what a script has left running.
+func (s *script) kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.processes {
+		_ = p.cmd.Process.Kill() // fails if it has ended
+		<-p.done
+	}
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/hbctl/hbctl/watcher"
+)
+
+func (p *program) watchCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "watch",
+		Usage:     "tell what goes up and down, as it happens",
+		UsageText: "hbctl watch [--since REVISION] [--only-changes] [--bookmarks] [SELECTION] [-o text|json]",
+		Description: `First tells what is there (present), then "synced", then one line for each event until it is stopped:
+   up, down, updated, enabled, disabled, forgotten   it happened; down says why: expired, left, failed, replaced, ...
+   warning                                           data that can't be read, once a key
+   stale, live                                       contact with etcd is lost, and back; nothing is called down meanwhile
+   reset                                             history was lost: forget what you had; present lines and synced follow
+   bookmark                                          nothing new up to this revision (only with --bookmarks)
+
+Text is TIME KIND BINARY/HOST ZONE DETAILS. With -o json it is one object a line; "more" is true on all but the last
+line of what belongs together, and the revision of a line without it is a safe place to resume with --since.
+
+An event is told when its row was selected before it or is selected after it, so a row that leaves the selection, by a
+new zone, label, status or state, is seen to leave; and what was told up is told down even if it has left since.
+
+Examples:
+   hbctl watch
+   hbctl watch --only-changes --zone az1
+   hbctl watch -o json | jq -r 'select(.kind=="down") | .host'
+   hbctl watch -o json --since 4711        what happened after revision 4711, then what happens`,
+		Flags: append(selectorFlags(),
+			&cli.StringFlag{Name: "since", Usage: "resume after `REVISION`; 0 means from now"},
+			&cli.BoolFlag{Name: "only-changes", Usage: "leave out what is there at the start"},
+			&cli.BoolFlag{Name: "bookmarks", Usage: "tell the position now and then while nothing happens"},
+			outputFlag("text", "json"),
+		),
+		Action: p.action(p.watch),
+	}
+}
+
+func (p *program) watch(ctx context.Context, c *cli.Context) error {
+	view := &watchView{onlyChanges: c.Bool("only-changes"), bookmarks: c.Bool("bookmarks"), colored: p.color(p.stdout)}
+	config := watcher.Config{Prefix: p.settings.keys.Prefix(), StartTimeout: p.settings.commandTimeout}
+	var err error
+	if config.Filter, err = selection(c); err != nil {
+		return err
+	}
+	if view.format, err = output(c, "text", "json"); err != nil {
+		return err
+	}
+	from, err := since(c)
+	if err != nil {
+		return err
+	}
+	starting, cancel := p.bounded(ctx)
+	client, err := p.connect(starting, p.peek)
+	cancel()
+	if err != nil {
+		return endedWell(ctx, err)
+	}
+	defer client.Close()
+	w, err := watcher.New(client, config)
+	if err != nil {
+		return err
+	}
+	ctx, release := untilUnread(ctx, p.stdout)
+	defer release()
+	out := bufio.NewWriter(p.stdout)
+	for batch, err := range w.Watch(ctx, from) {
+		if err != nil {
+			return p.watchError(ctx, c, err)
+		}
+		if err := view.write(out, &batch); err != nil {
+			return fmt.Errorf("writing what happened: %w", err)
+		}
+	}
+	return endedBySignal(ctx)
+}
+
+// endedWell prefers the end that was asked for to an error that came of it.
+func endedWell(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return endedBySignal(ctx)
+	}
+	return err
+}
+
+// since reads where to begin.
+func since(c *cli.Context) (watcher.Position, error) {
+	if !c.IsSet("since") {
+		return watcher.Now(), nil
+	}
+	text := c.String("since")
+	revision, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || revision < 0 {
+		return watcher.Position{}, usageIn("watch", "--since %s: want a revision of etcd, as in the lines of 'hbctl watch -o json'", quoteShort(text))
+	}
+	return watcher.After(revision), nil
+}
+
+// watchError turns the end of a watch into words for the user.
+func (p *program) watchError(ctx context.Context, c *cli.Context, err error) error {
+	switch {
+	case errors.Is(err, watcher.ErrFuture):
+		return usageIn("watch", "--since %s: the cluster is not there yet (%v); was the revision taken from another one?", c.String("since"), err)
+	case errors.Is(err, watcher.ErrUnreachable):
+		return &unreachableError{reason: err.Error()}
+	case isDenied(err):
+		return &exitError{code: exitDenied, err: p.denied(err)}
+	}
+	return endedWell(ctx, err)
+}

@@ -1,0 +1,88 @@
+package watcher
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/hbctl/hbctl/registry"
+)
+
+// crowd fills a store with n live instances as a registry writes them, 1,000 to a lease.
+func crowd(n int) *store {
+	s := newStore()
+	for i := range n {
+		at := time.Unix(1_700_000_000+int64(i), 123456789).UTC()
+		record := putRecord(name(i), func(r *registry.Record) {
+			r.CreatedAt, r.UpdatedAt = at, at
+			r.Labels = map[string]string{"rack": fmt.Sprint(i % 40)}
+			r.Endpoints = []string{fmt.Sprintf("http://10.0.%d.%d:8776", i/250%250, i%250)}
+		})
+		holder := must(registry.EncodeHolder(&registry.Holder{
+			Schema: registry.Schema, Registration: fmt.Sprintf("%032x", i), PID: 1000 + i, ProcessStart: "1234567",
+			MachineID: fmt.Sprintf("%032x", i/20), BootID: fmt.Sprintf("%036x", i/20), PIDNamespace: "pid:[4026531836]", Since: at,
+		}))
+		s.txn(record, write{key: testKeys.Alive(name(i)), value: holder, lease: int64(1 + i/1000)})
+	}
+	return s
+}
+
+// BenchmarkViewMemory measures what a watch keeps for each instance: what it was told last, twice, once as received and once
+// as acknowledged.
+func BenchmarkViewMemory(b *testing.B) {
+	for _, n := range []int{1000, 10_000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s := crowd(n)
+			for b.Loop() {
+				var before, after runtime.MemStats
+				runtime.GC()
+				runtime.ReadMemStats(&before)
+				head := s.view(testRules(registry.Filter{}))
+				acknowledged := head.clone()
+				runtime.GC()
+				runtime.ReadMemStats(&after)
+				b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(n), "B/instance")
+				runtime.KeepAlive(head)
+				runtime.KeepAlive(acknowledged)
+			}
+		})
+	}
+}
+
+// BenchmarkFold measures one death told and taken, which must cost the same in a small and in a big view.
+func BenchmarkFold(b *testing.B) {
+	for _, n := range []int{1000, 10_000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			r, s := testRules(registry.Filter{}), crowd(n)
+			view := s.view(r)
+			alive := s.kvs[testKeys.Alive(name(7))]
+			b.ReportAllocs()
+			for b.Loop() {
+				for _, w := range []write{del(string(alive.Key)), {key: string(alive.Key), value: alive.Value, lease: alive.Lease}} {
+					events := s.txn(w)
+					step := r.fold(view, s.rev, events, true)
+					view.apply(&step.patch)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkDiff measures finding nothing different.
+func BenchmarkDiff(b *testing.B) {
+	for _, n := range []int{1000, 10_000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			r, s := testRules(registry.Filter{}), crowd(n)
+			view := s.view(r)
+			for b.Loop() {
+				b.StopTimer()
+				l := s.listing(r)
+				b.StartTimer()
+				if step := r.diff(view, l); len(step.events) > 0 {
+					b.Fatal(tell(step.events))
+				}
+			}
+		})
+	}
+}

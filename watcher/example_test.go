@@ -1,0 +1,69 @@
+package watcher_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/hbctl/hbctl/internal/devserver"
+	"github.com/hbctl/hbctl/registry"
+	"github.com/hbctl/hbctl/watcher"
+)
+
+func ExampleWatcher_Watch() {
+	ctx := context.Background()
+	server, err := devserver.Start(ctx, devserver.Config{Listen: "127.0.0.1:0"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{server.Endpoint()}, Logger: zap.NewNop()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	services, err := registry.New(client, registry.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	volume, err := services.Register(ctx, registry.Instance{Name: registry.Name{Binary: "cinder-volume", Host: "node1"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	w, err := watcher.New(client, watcher.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for batch, err := range w.Watch(ctx, watcher.Now()) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		switch batch.Kind {
+		case watcher.Snapshot:
+			for _, service := range batch.Services {
+				fmt.Println("present", service.Name(), service.State)
+			}
+			if err := volume.Close(ctx); err != nil { // this service stops
+				log.Fatal(err)
+			}
+		case watcher.Changes:
+			for _, event := range batch.Events {
+				fmt.Println(event.Kind, event.Name, *event.Cause)
+			}
+		}
+		if batch.Kind == watcher.Changes {
+			break
+		}
+	}
+	if err := services.Close(ctx); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// present cinder-volume/node1 up
+	// down cinder-volume/node1 left
+}

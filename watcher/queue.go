@@ -1,0 +1,230 @@
+package watcher
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// Limits bound what a watch costs.
+type limits struct {
+	// What waits for a slow reader: past either the stream is dropped, and resumed once all of it was taken. One revision is
+	// never split, so the last batch may go beyond them.
+	events int
+	bytes  int // of keys and values
+
+	// How many revisions are replayed. Behind that, listing and comparing is faster: a replay ran at 6,800 events a second, a
+	// list of 100,000 keys took 0.26 s.
+	replay int64
+}
+
+var defaultLimits = limits{events: 4096, bytes: 1 << 20, replay: 10_000}
+
+// An item is one batch on its way to the reader, and what it means for the reader's position.
+type item struct {
+	batch  Batch
+	silent bool      // not told: only the position moves
+	view   *View     // the view after it, if it begins anew
+	patch  *patch    // else how the view moves
+	asked  *question // what must be answered first, if anything
+	bytes  int       // of keys and values that it was made from
+}
+
+// weight is what the item counts towards the limit of events.
+func (it *item) weight() int { return max(1, len(it.batch.Events), len(it.batch.Services)) }
+
+// A queue stands between the stream, which must not wait, and the reader, who may. It also keeps track of contact, so that
+// the reader is told when it is lost even while nothing else happens.
+type queue struct {
+	staleAfter time.Duration
+	limits     limits
+	wake       chan struct{} // something changed for the reader
+	drained    chan struct{} // everything was taken
+
+	mu     sync.Mutex
+	items  []item
+	events int
+	bytes  int
+	end    error // why the stream is over
+	ended  bool
+
+	contact time.Time // of the last word from etcd
+	paused  bool      // the reader is behind, so nothing is expected from etcd
+	reason  error     // what went wrong last
+	stale   bool      // the reader was told that contact is lost
+	lost    time.Time // the contact that it was told
+}
+
+func newQueue(staleAfter time.Duration, l limits) *queue {
+	return &queue{
+		staleAfter: staleAfter, limits: l, contact: time.Now(),
+		wake: make(chan struct{}, 1), drained: make(chan struct{}, 1),
+	}
+}
+
+// put adds an item. It never waits.
+func (q *queue) put(it item) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.items = append(q.items, it)
+	q.events += it.weight()
+	q.bytes += it.bytes
+	signal(q.wake)
+}
+
+// full says that the reader is too far behind for the stream to go on.
+func (q *queue) full() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.events > q.limits.events || q.bytes > q.limits.bytes
+}
+
+// empty says that the reader has taken everything.
+func (q *queue) empty() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.items) == 0
+}
+
+// heard notes a word from etcd.
+func (q *queue) heard() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.contact, q.reason = time.Now(), nil
+	if q.stale {
+		signal(q.wake)
+	}
+}
+
+// failed notes what went wrong, for the reader to be told if it lasts.
+func (q *queue) failed(err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.reason = err
+}
+
+// pause waits until the reader has taken everything. Meanwhile etcd is not listened to, so its silence means nothing.
+func (q *queue) pause(ctx context.Context) error {
+	q.mu.Lock()
+	q.paused = true
+	q.mu.Unlock()
+	defer func() {
+		q.mu.Lock()
+		q.paused, q.contact = false, time.Now()
+		q.mu.Unlock()
+		signal(q.wake)
+	}()
+	for !q.empty() {
+		select {
+		case <-q.drained:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// close ends the queue; what is in it can still be taken.
+func (q *queue) close(err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.ended, q.end = true, err
+	signal(q.wake)
+}
+
+// errEnded is the end of a queue that was closed without an error.
+var errEnded = errors.New("the stream is over")
+
+// next gives the next item, and waits for it. Losing contact is an item too, made here: it must be told just when nothing
+// comes from anywhere.
+func (q *queue) next(ctx context.Context) (item, error) {
+	for {
+		it, found, patience, err := q.take()
+		switch {
+		case err != nil:
+			return item{}, err
+		case found && it.asked != nil:
+			select {
+			case <-it.asked.done:
+			case <-ctx.Done():
+				return item{}, ctx.Err()
+			}
+			it.asked.settle(it.batch.Events)
+			return it, nil
+		case found:
+			return it, nil
+		}
+		if err := q.await(ctx, patience); err != nil {
+			return item{}, err
+		}
+	}
+}
+
+// await waits until something changes, or for as long as etcd may still be silent.
+func (q *queue) await(ctx context.Context, patience time.Duration) error {
+	var overdue <-chan time.Time
+	if patience > 0 {
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		overdue = timer.C
+	}
+	select {
+	case <-q.wake:
+	case <-overdue:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// take gives what is there to tell, else how long to wait until contact counts as lost; 0 for ever.
+func (q *queue) take() (it item, found bool, patience time.Duration, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.stale && !q.contact.Equal(q.lost) {
+		q.stale = false
+		return item{batch: Batch{Kind: Live, ObservedAt: time.Now()}}, true, 0, nil
+	}
+	if len(q.items) > 0 {
+		it = q.items[0]
+		q.items[0] = item{}
+		q.items = q.items[1:]
+		q.events -= it.weight()
+		q.bytes -= it.bytes
+		if len(q.items) == 0 {
+			q.items = nil
+			signal(q.drained)
+		}
+		return it, true, 0, nil
+	}
+	switch {
+	case q.ended && q.end != nil:
+		return item{}, false, 0, q.end
+	case q.ended:
+		return item{}, false, 0, errEnded
+	case q.paused || q.stale:
+		return item{}, false, 0, nil
+	}
+	patience = q.staleAfter - time.Since(q.contact)
+	if patience > 0 {
+		return item{}, false, patience, nil
+	}
+	q.stale, q.lost = true, q.contact
+	return item{batch: Batch{Kind: Stale, ObservedAt: time.Now(), Since: q.contact, Reason: q.why()}}, true, 0, nil
+}
+
+// why gives the reason for the silence, as far as it is known.
+func (q *queue) why() error {
+	if q.reason != nil {
+		return q.reason
+	}
+	return errSilent
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
