@@ -46,7 +46,7 @@ func (p *program) said() string {
 func hbctl(t testing.TB, endpoints []string, args ...string) *program {
 	t.Helper()
 	p := &program{t: t}
-	p.Cmd = exec.Command(etcdtest.Binary(t, "./cmd/hbctl"), args...) //nolint:gosec // our own program
+	p.Cmd = exec.Command(etcdtest.Binary(t, "./cmd/hbctl"), args...)
 	p.Env = append(os.Environ(), "HBCTL_ENDPOINTS="+strings.Join(endpoints, ","))
 	p.Stdout, p.Stderr = p, p
 	if err := p.Start(); err != nil {
@@ -187,7 +187,7 @@ func TestStarvedHolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self, "-test.run=^TestStarvedHolder$", "-test.v") //nolint:gosec // this test's own program
+	cmd := exec.Command(self, "-test.run=^TestStarvedHolder$", "-test.v")
 	cmd.Dir = filepath.Dir(self)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", starvedFor+"="+strings.Join(etcd.Endpoints(), ","))
 	out, err := cmd.CombinedOutput()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -133,11 +134,10 @@ func (r *Renewer) grantOnce(ctx context.Context, id int64, ttl time.Duration) (t
 	defer cancel()
 	seconds := int64(ttl / time.Second)
 	resp, err := pb.NewLeaseClient(r.client.ActiveConnection()).LeaseGrant(ctx, &pb.LeaseGrantRequest{TTL: seconds, ID: id})
-	err = rpctypes.Error(err)
-	switch {
+	switch err = rpctypes.Error(err); {
 	case err == nil:
 		return time.Duration(resp.TTL) * time.Second, nil
-	case err == rpctypes.ErrLeaseExist: //nolint:errorlint // a value of etcd's, compared by its own client in the same way
+	case errors.Is(err, rpctypes.ErrLeaseExist):
 		// An earlier try arrived and its answer was lost. What it was granted is at least what was asked for; the
 		// first renewal tells.
 		return ttl, nil
@@ -163,7 +163,7 @@ func randomID() (int64, error) {
 		if _, err := rand.Read(b[:]); err != nil {
 			return 0, fmt.Errorf("no random lease id: %w", err)
 		}
-		if id := int64(binary.BigEndian.Uint64(b[:]) >> 1); id != 0 { //nolint:gosec // 63 bits always fit
+		if id := int64(binary.BigEndian.Uint64(b[:]) >> 1); id != 0 {
 			return id, nil
 		}
 	}

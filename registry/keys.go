@@ -60,7 +60,7 @@ func (k Keys) Key(f Family, n Name) string {
 	return k.prefix + string(f) + "/" + n.Binary + "/" + n.Host
 }
 
-// Record, Alive and Admin give the three keys of the name.
+// Record gives the key of what the service says of itself.
 func (k Keys) Record(n Name) string { return k.Key(FamilyRecord, n) }
 
 // Alive gives the key whose presence means up.

@@ -403,7 +403,7 @@ func (w *keyWatch) takeProgress(s *watchStream, resp *pb.WatchResponse) error {
 func (w *keyWatch) deliver(t *target, family Family, events []*mvccpb.Event) {
 	w.mail.post(func() {
 		for _, e := range events {
-			w.onKey(t.g, family, (*clientv3.Event)(e))
+			w.onKey(t.g, family, e)
 		}
 	})
 }

@@ -121,7 +121,7 @@ func (r *Registry) Register(ctx context.Context, in Instance) (*Registration, er
 	if err != nil {
 		return nil, err
 	}
-	r.mail.post(func() { r.admit(g, ctx) })
+	r.mail.post(func() { r.admit(ctx, g) })
 
 	var timeout <-chan time.Time
 	if in.RegisterTimeout > 0 {
@@ -175,7 +175,7 @@ func (r *Registry) giveUp(g *Registration, cause error) error {
 }
 
 // admit takes a new registration into the books.
-func (r *Registry) admit(g *Registration, ctx context.Context) {
+func (r *Registry) admit(ctx context.Context, g *Registration) {
 	switch {
 	case r.closing:
 		g.settle(ErrClosed)

@@ -99,7 +99,7 @@ type Evict struct {
 	Unknown jsontext.Value `json:",embed"`
 }
 
-// EncodeRecord, EncodeHolder and EncodeAdmin give the JSON of a value. They return ErrTooLarge above MaxValueBytes.
+// EncodeRecord gives the JSON of an instances key's value. It returns ErrTooLarge above MaxValueBytes, as its siblings do.
 func EncodeRecord(r *Record) ([]byte, error) { return encode(r) }
 
 // EncodeHolder gives the JSON of an alive key's value.
@@ -111,7 +111,7 @@ func EncodeAdmin(a *Admin) ([]byte, error) { return encode(a) }
 func encode(v any) ([]byte, error) {
 	b, err := json.Marshal(v, json.Deterministic(true))
 	if err != nil {
-		return nil, fmt.Errorf("%w: value can't be written as JSON: %v", ErrInvalid, err)
+		return nil, fmt.Errorf("%w: value can't be written as JSON: %w", ErrInvalid, err)
 	}
 	if len(b) > MaxValueBytes {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d are allowed; shorten labels, endpoints or the reason", ErrTooLarge, len(b), MaxValueBytes)
