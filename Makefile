@@ -40,6 +40,10 @@ vet: ## run go vet
 check: ## do all that has to pass before a change goes in
 	.ci/run
 
+.PHONY: break
+break: ## break each guarantee on purpose, and see that its test fails (minutes)
+	integration/break.sh
+
 .PHONY: demo
 demo: build ## build hbctl and watch it work
 	./hbctl demo
