@@ -100,13 +100,17 @@ const diagnoseAfter = 300 * time.Millisecond
 func (p *program) reach(ctx context.Context, ask func(context.Context) error) error {
 	asking, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	look := newDiagnosis(&p.settings)
+	limit := p.settings.commandTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = time.Until(deadline)
+	}
+	look := newDiagnosis(&p.settings, limit)
 	var diagnosing sync.WaitGroup
 	diagnosing.Go(func() {
 		select {
 		case <-asking.Done():
 			return
-		case <-time.After(diagnoseAfter):
+		case <-time.After(min(diagnoseAfter, limit/4)):
 		}
 		if look.run(asking) {
 			cancel(look.unreachable())

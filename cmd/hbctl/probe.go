@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 )
 
 // diagnosis finds out, endpoint by endpoint, why etcd can't be reached. It is made only when a question is overdue, so a
 // working connection never costs a second one.
 type diagnosis struct {
 	settings *settings
+	limit    time.Duration // how long the question may take
 
 	once    sync.Once
 	mu      sync.Mutex
@@ -18,10 +20,10 @@ type diagnosis struct {
 	sure    int      // for how many waiting is of no use
 }
 
-func newDiagnosis(s *settings) *diagnosis {
-	d := &diagnosis{settings: s, reasons: make([]string, len(s.endpoints))}
+func newDiagnosis(s *settings, limit time.Duration) *diagnosis {
+	d := &diagnosis{settings: s, limit: limit.Round(10 * time.Millisecond), reasons: make([]string, len(s.endpoints))}
 	for i := range d.reasons {
-		d.reasons[i] = fmt.Sprintf("no answer within %v", s.commandTimeout)
+		d.reasons[i] = fmt.Sprintf("no answer within %v", d.limit)
 	}
 	return d
 }
@@ -68,7 +70,7 @@ func (d *diagnosis) unreachable() *unreachableError {
 	for i, e := range d.settings.endpoints {
 		reason := d.reasons[i]
 		if reason == "" {
-			reason = fmt.Sprintf("it answers, but not to this question within %v: it has no leader, or is overloaded", d.settings.commandTimeout)
+			reason = fmt.Sprintf("it answers, but not to this question within %v: it has no leader, or is overloaded", d.limit)
 		}
 		parts = append(parts, e.address+": "+reason)
 	}

@@ -148,7 +148,24 @@ func (s *script) signal(ts *testscript.TestScript, args []string) {
 	if number == 0 {
 		ts.Fatalf("unknown signal %s", args[1])
 	}
-	ts.Check(s.process(ts, args[0]).cmd.Process.Signal(number))
+	process := s.process(ts, args[0]).cmd.Process
+	ts.Check(process.Signal(number))
+	if number == syscall.SIGSTOP && !poll(func() bool { return frozen(process.Pid) }) {
+		ts.Fatalf("%s does not stop", args[0])
+	}
+}
+
+// frozen says whether all threads of a process are stopped, which takes a moment after SIGSTOP.
+func frozen(pid int) bool {
+	stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, path := range stats {
+		stat, readErr := os.ReadFile(path)
+		_, state, _ := strings.Cut(string(stat), ") ")
+		if readErr == nil && !strings.HasPrefix(state, "T") {
+			return false
+		}
+	}
+	return err == nil
 }
 
 func (s *script) ended(ts *testscript.TestScript, args []string) {
