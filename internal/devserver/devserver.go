@@ -20,6 +20,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/google/uuid"
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
@@ -213,6 +214,7 @@ func (s *Server) etcdConfig(cfg Config, listen string) (*embed.Config, error) {
 	ec.ListenPeerUrls = []url.URL{*peer}
 	ec.AdvertisePeerUrls = []url.URL{*peer}
 	ec.InitialCluster = ec.InitialClusterFromName(name)
+	ec.InitialClusterToken = uuid.NewString() // makes the cluster id: two servers are two clusters
 	ec.ZapLoggerBuilder = embed.NewZapLoggerBuilder(cfg.Logger)
 
 	// What a web page may send here: nothing. An empty list would mean every origin.
