@@ -278,7 +278,7 @@ func TestTLSFiles(t *testing.T) {
 		dir := t.TempDir()
 		public, secret := filepath.Join(dir, "cert"), filepath.Join(dir, "key")
 		pem, err := os.ReadFile(cert)
-		if err := errors.Join(err, os.WriteFile(public, pem, 0o644), os.WriteFile(secret, nil, 0)); err != nil {
+		if err := errors.Join(err, os.Chmod(dir, 0o755), os.Chmod(filepath.Dir(dir), 0o755), os.WriteFile(public, pem, 0o644), os.WriteFile(secret, nil, 0)); err != nil {
 			t.Fatal(err)
 		}
 		asNobody(t, func() {
