@@ -90,7 +90,7 @@ func (g *Registration) Expires() time.Time {
 }
 
 // Incarnation gives the ModRevision of the alive key, or 0 when it is not registered. It grows with every incarnation
-// of the name, so it can serve as a fencing token.
+// of the name, for as long as etcd keeps its data, so it can serve as a fencing token.
 func (g *Registration) Incarnation() int64 {
 	if p := g.presence.Load(); p != nil {
 		return p.incarnation
@@ -143,8 +143,9 @@ func notRegistered(s publicState) error {
 	return errNotYet
 }
 
-// WaitTrusted waits for a trusted period and gives its context, as Trusted does. It returns the context's error, or Err when
-// the registration has ended.
+// WaitTrusted waits for a trusted period and gives its context, as Trusted does: that ends with the period or with the
+// registration, and is no child of ctx, which bounds the waiting alone. It returns the context's error, or Err when the
+// registration has ended.
 func (g *Registration) WaitTrusted(ctx context.Context) (context.Context, error) {
 	for {
 		g.mu.Lock()
@@ -313,7 +314,7 @@ func (g *Registration) notify() {
 func clip(reason string) string {
 	const most = 1024
 	if len(reason) <= most {
-		return reason
+		return toValid(reason) // a value is JSON, and JSON is UTF-8
 	}
 	return toValid(reason[:most]) + "..."
 }

@@ -18,7 +18,7 @@ func (p *program) app() *cli.App {
 service lives, and everybody who watches is told when it goes. hbctl registers, lists and watches.
 
 Examples:
-   hbctl demo                                      see it all at work in 20 seconds, without any etcd
+   hbctl demo                                      see it all at work in less than 20 seconds, without any etcd
    hbctl dev                                       an etcd to try things with
    hbctl run --binary web --zone az1 -- ./web      start a service and keep it registered
    hbctl list                                      what is up, what is down

@@ -26,7 +26,7 @@ const (
 func (p *program) demoCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "demo",
-		Usage:     "see it all at work, without any etcd, in 20 seconds",
+		Usage:     "see it all at work, without any etcd, in less than 20 seconds",
 		UsageText: "hbctl demo",
 		Description: `Starts an etcd on a free port in a temporary folder and three services as processes of their own, lists them, kills
 one and shows how soon that is known, stops one cleanly, starts the killed one again, and cleans up.

@@ -60,7 +60,7 @@ var eventWords = map[registry.EventKind]struct {
 	registry.Healthy:     {zerolog.InfoLevel, "healthy again"},
 	registry.Replaced:    {zerolog.ErrorLevel, "replaced by another process"},
 	registry.Evicted:     {zerolog.ErrorLevel, "evicted by an operator"},
-	registry.Left:        {zerolog.InfoLevel, "left"},
+	registry.Left:        {zerolog.InfoLevel, "ended, and etcd knows"},
 	registry.Retrying:    {zerolog.WarnLevel, "etcd did not take a write; trying again"},
 	registry.Quarantined: {zerolog.WarnLevel, "etcd refuses to renew the lease"},
 	registry.Stalled:     {zerolog.WarnLevel, "an etcd member does not answer; trying another"},

@@ -24,7 +24,7 @@ func instanceFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "label", Aliases: []string{"l"}, Usage: "give it the label `KEY=VALUE`; may be repeated"},
 		&cli.StringSliceFlag{Name: "advertise", Usage: "it can be reached at `URL`; may be repeated"},
 		&cli.StringFlag{Name: "report-interval", Usage: "rewrite its record every `TIME`; 0 means only on change", DefaultText: registry.DefaultReportInterval.String()},
-		&cli.StringFlag{Name: "on-conflict", Usage: "when another process holds the name: `POLICY` is wait (until its lease runs out), fail or takeover", DefaultText: "wait"},
+		&cli.StringFlag{Name: "on-conflict", Usage: "when another process holds the name: `POLICY` is wait (for the lease of a dead one to run out; a live one is an error), fail or takeover", DefaultText: "wait"},
 		&cli.StringFlag{Name: "register-timeout", Usage: "give up if it is not registered within `TIME`", DefaultText: defaultRegisterTimeout.String()},
 	}
 }
