@@ -219,11 +219,12 @@ func nonempty(s string) *string {
 	return &s
 }
 
-// known drops times that nobody can mean: the zero time and those before 1970.
+// known drops times that nobody can mean: the zero time, those before 1970, and those after the year 9999 in UTC, which JSON
+// can't say, so that one of them would keep a whole list from being written.
 func known(t time.Time) *time.Time {
-	if t.Unix() <= 0 {
+	t = t.UTC()
+	if t.Unix() <= 0 || t.Year() > 9999 {
 		return nil
 	}
-	t = t.UTC()
 	return &t
 }

@@ -138,7 +138,8 @@ func validateLabels(set map[string]string) error {
 func validateEndpoints(endpoints []string) error {
 	for _, endpoint := range endpoints {
 		u, err := url.Parse(endpoint)
-		if err != nil || u.Scheme == "" || u.Host == "" {
+		unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
+		if err != nil || u.Scheme == "" || u.Host == "" || !utf8.ValidString(endpoint) || strings.ContainsFunc(endpoint, unprintable) {
 			return fmt.Errorf("%w: endpoint %s: want a URL, as http://10.0.0.1:8080", ErrInvalid, quote(endpoint))
 		}
 	}

@@ -49,10 +49,20 @@ func (k nameKeys) readAll() []clientv3.Op {
 	return []clientv3.Op{clientv3.OpGet(k.alive), clientv3.OpGet(k.record), clientv3.OpGet(k.admin)}
 }
 
-// size estimates what the op adds to a request.
+// size estimates what the op adds to a request, a little too high. Names may have 253 bytes, so the keys weigh.
 func (o *op) size() int {
-	const perOperation = 300 // keys and framing
-	return o.bytes + perOperation*(len(o.compare)+len(o.then)+len(o.orElse))
+	const framing = 48
+	n := o.bytes + framing
+	for i := range o.compare {
+		n += len(o.compare[i].KeyBytes()) + framing
+	}
+	for _, operation := range o.then {
+		n += len(operation.KeyBytes()) + framing
+	}
+	for _, operation := range o.orElse {
+		n += len(operation.KeyBytes()) + framing
+	}
+	return n
 }
 
 // result reads what etcd answered to the op.

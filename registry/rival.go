@@ -40,7 +40,8 @@ func (v *rival) renewed(a leaseAnswer) bool {
 		v.remaining = time.Duration(a.remaining+1) * time.Second // truncated to whole seconds, so up to one more
 		return false
 	}
-	return time.Duration(a.remaining)*time.Second > v.remaining-a.asked.Sub(v.at)
+	// Cut towards zero: 0 may also mean a lease that ran out a moment ago and is not revoked yet.
+	return a.remaining > 0 && time.Duration(a.remaining)*time.Second > v.remaining-a.asked.Sub(v.at)
 }
 
 // askLease asks etcd how long the lease still has.

@@ -144,6 +144,7 @@ func (r *Registry) submitPut(g *Registration) {
 			g.failures = 0
 			r.learn(g, out)
 		default:
+			g.recordOld = recordValue
 			r.published(g, grp, rec, out)
 		}
 	})
@@ -224,7 +225,7 @@ func (r *Registry) submitRewrite(g *Registration) {
 	}
 	r.submit(g, o, func(out outcome, err error) {
 		if err == nil && out.applied {
-			g.failures, g.base, g.recordRev = 0, rec, out.revision
+			g.failures, g.base, g.recordRev, g.recordOld = 0, rec, out.revision, value
 			r.recordWritten(g)
 			return
 		}

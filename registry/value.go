@@ -155,6 +155,15 @@ func decode(value []byte, into any, schema *int) error {
 		return errors.New("the value is no JSON object")
 	}
 	err := json.Unmarshal(value, into)
+	if err != nil && *schema == 0 {
+		// A newer schema may have changed the very field at which reading stopped.
+		var head struct {
+			Schema int `json:"schema"`
+		}
+		if json.Unmarshal(value, &head) == nil {
+			*schema = head.Schema
+		}
+	}
 	if *schema != Schema && *schema != 0 {
 		return fmt.Errorf("schema %d is not known here; use a newer hbctl", *schema)
 	}

@@ -119,7 +119,7 @@ func (c *change) explain(e *Event) {
 		e.because(a.Record.Value.Ended.Cause, a.Record.Value.Ended.Reason)
 	case a.Present() && !c.synthetic:
 		e.because(registry.CauseReplaced, "")
-	case a.Admin.Value != nil && a.Admin.Value.Evicted != nil && a.Admin.Value.Evicted.Incarnation >= ended:
+	case a.Admin.Value != nil && a.Admin.Value.Evicted != nil && (a.Admin.Value.Evicted.Incarnation == ended || a.Admin.Value.Evicted.Incarnation > ended && !c.synthetic):
 		e.because(registry.CauseEvicted, a.Admin.Value.Evicted.Reason)
 	case a.Alive.Rev != 0 && !a.Present():
 		e.because(registry.CauseUnleased, "the alive key was put again without a lease")

@@ -67,7 +67,8 @@ const (
 	Changes BatchKind = "changes"
 	// Bookmark says that there is nothing new up to its revision.
 	Bookmark BatchKind = "bookmark"
-	// Reset says that history was lost: the reader must forget what it had. A Snapshot follows.
+	// Reset says that history was lost: the reader must forget what it had. A Snapshot follows; the position moves only with
+	// that.
 	Reset BatchKind = "reset"
 	// Stale says that contact is lost: nothing is known since. It is not followed by any down that etcd did not tell.
 	Stale BatchKind = "stale"

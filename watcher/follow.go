@@ -50,9 +50,11 @@ func (s *session) attempt(ctx context.Context) error {
 	}
 	defer st.close()
 	s.healthy()
-	if s.live = s.head.revision; s.heard() {
-		s.live = now.Revision
+	// What is to be replayed is not seen as it happens: not after a silence, and not at a start from a position of the past.
+	if s.live = max(s.live, s.head.revision); s.heard() || !s.synced {
+		s.live = max(s.live, now.Revision)
 	}
+	s.lateUntil = time.Time{} // nothing was held up on a new stream
 	s.arrived()
 	return s.listen(ctx, st)
 }

@@ -113,6 +113,10 @@ func TestEtcdAwayForLong(t *testing.T) {
 			t.Errorf("down told %v after etcd was back, want a TTL", took)
 		}
 		r.quiet(time.Minute)
+		c.Cut()
+		if b := r.want(Stale); !errors.Is(b.Reason, errSilent) {
+			t.Errorf("stale because of %v, want no trouble of the past", b.Reason)
+		}
 	})
 }
 
@@ -157,7 +161,10 @@ func TestEndsPromptly(t *testing.T) {
 		}
 		// A loop left by break ends everything too; goleak and the bubble would see the rest.
 		c.Heal()
-		for range r.w.Watch(t.Context(), Now()) {
+		for _, err := range r.w.Watch(t.Context(), Now()) {
+			if err != nil {
+				t.Error(err)
+			}
 			break
 		}
 	})
@@ -359,6 +366,23 @@ func TestSlowReader(t *testing.T) {
 		}
 		cancel()
 		<-done
+	})
+}
+
+// Whatever goes wrong again and again, a reader that takes nothing costs no more.
+func TestNoAttemptForASlowReader(t *testing.T) {
+	fake(t, func(t *testing.T, s *etcdtest.FakeServer, _ writer) {
+		watcher := must(New(s.Client(), Config{}))
+		watcher.limits.events = 2
+		session := newSession(watcher)
+		for range 3 {
+			if err := session.begin(t.Context(), Now()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := session.attempt(t.Context()); !errors.Is(err, errSlow) {
+			t.Errorf("attempt with a full queue: %v, want errSlow", err)
+		}
 	})
 }
 

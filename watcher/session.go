@@ -34,15 +34,16 @@ type session struct {
 	queue   *queue
 	inquiry *inquiry
 
-	head     *View     // what the reader will have been told when it has taken all that is queued
-	contact  time.Time // of the last word from etcd
-	live     int64     // what is after this revision is seen as it happens
-	goal     int64     // the start is complete when this revision is reached
-	synced   bool
-	told     int64     // the position that the reader was last told
-	toldAt   time.Time // and when
-	patience time.Duration
-	retries  *backoff.ExponentialBackOff
+	head      *View     // what the reader will have been told when it has taken all that is queued
+	contact   time.Time // of the last word from etcd
+	lateUntil time.Time // what comes before it was held up
+	live      int64     // what is after this revision is seen as it happens
+	goal      int64     // the start is complete when this revision is reached
+	synced    bool
+	told      int64     // the position that the reader was last told
+	toldAt    time.Time // and when
+	patience  time.Duration
+	retries   *backoff.ExponentialBackOff
 }
 
 func newSession(w *Watcher) *session {
@@ -51,7 +52,7 @@ func newSession(w *Watcher) *session {
 	return &session{
 		client: w.client, cfg: w.cfg, rules: w.rules, limits: w.limits,
 		queue: newQueue(w.cfg.StaleAfter, w.limits), inquiry: newInquiry(w.leases),
-		patience: minPatience, retries: retries,
+		contact: time.Now(), patience: minPatience, retries: retries,
 	}
 }
 
@@ -113,13 +114,16 @@ func (s *session) healthy() {
 	s.retries.Reset()
 }
 
-// heard notes a word from etcd, and says whether the one before was so long ago that what comes now may have happened then.
+// heard notes a word from etcd, and says whether what it tells may have happened long ago: after a silence, and for a moment
+// longer, since what was held up comes in a burst.
 func (s *session) heard() (late bool) {
 	now := time.Now()
-	late = now.Sub(s.contact) > 2*min(askInterval, s.cfg.StaleAfter/3)
+	if now.Sub(s.contact) > 2*min(askInterval, s.cfg.StaleAfter/3) {
+		s.lateUntil = now.Add(askInterval / 2)
+	}
 	s.contact = now
 	s.queue.heard()
-	return late
+	return now.Before(s.lateUntil)
 }
 
 // begin makes the first view.
@@ -152,7 +156,7 @@ func (s *session) begin(ctx context.Context, from Position) error {
 		s.head, _, _ = s.rules.begin(l)
 		s.queue.put(item{silent: true, view: s.head.clone()})
 	}
-	s.goal = now.Revision
+	s.goal, s.live = now.Revision, now.Revision // a position may be of any age
 	s.heard()
 	return nil
 }
@@ -170,7 +174,7 @@ func (s *session) restart(ctx context.Context, reason error) error {
 		s.queue.put(item{batch: batch})
 	}
 	head, services, warnings := s.rules.begin(l)
-	s.head, s.goal, s.synced = head, l.revision, true
+	s.head, s.goal, s.live, s.synced = head, l.revision, l.revision, true
 	batch := s.batch(Snapshot, l.revision)
 	batch.Services, batch.Warnings, batch.Synced = services, warnings, true
 	s.queue.put(item{batch: batch, view: head.clone()})

@@ -110,6 +110,72 @@ func TestCauseNotKnown(t *testing.T) {
 	})
 }
 
+// A deletion may be the newest thing that happened and yet be old.
+func TestCauseOfLongAgoNotKnown(t *testing.T) {
+	fake(t, func(t *testing.T, s *etcdtest.FakeServer, w writer) {
+		lease := w.grant(3600)
+		inc := w.txn(putRecord(vol1), putAlive(vol1, lease))
+		first := watch(t, s.Client(), Now())
+		first.want(Snapshot)
+		first.quiet(time.Second)
+		first.stop()
+		deleted := w.txn(del(testKeys.Alive(vol1)))
+		if _, err := w.c.Revoke(t.Context(), clientv3.LeaseID(lease)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		for _, from := range []Position{After(inc), From(first.w.View())} {
+			r := watch(t, s.Client(), from)
+			wantLines(t, r.events(), []string{fmt.Sprintf("down vol/n1 inc=%d deleted=%d zone=az1 state=down", inc, deleted)})
+			r.stop()
+		}
+	})
+}
+
+// A lease says why a key went right afterwards, not later: its holder may have given it up for another reason since.
+func TestCauseNotAskedTooLate(t *testing.T) {
+	tests := []struct {
+		name string
+		miss func(r *reader, c *etcdtest.Client, remove func())
+	}{
+		{"contact was lost", func(r *reader, c *etcdtest.Client, remove func()) {
+			c.Cut()
+			r.want(Stale)
+			remove()
+			c.Heal()
+			r.want(Live)
+		}},
+		{"the word came late", func(r *reader, c *etcdtest.Client, remove func()) {
+			c.CutAnswers()
+			remove()
+			r.quiet(3 * time.Second)
+			c.Heal()
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			fake(t, func(t *testing.T, s *etcdtest.FakeServer, w writer) {
+				inc := w.txn(putRecord(vol1), putAlive(vol1, w.grant(3600)))
+				c := s.NewClient()
+				r := watch(t, c.Client, Now(), Config{StaleAfter: 6 * time.Second})
+				r.want(Snapshot)
+				r.quiet(10 * time.Second)
+				var deleted int64
+				tt.miss(r, c, func() { deleted = w.txn(del(testKeys.Alive(vol1))) })
+				wantLines(t, r.events(), []string{fmt.Sprintf("down vol/n1 inc=%d deleted=%d zone=az1 state=down", inc, deleted)})
+				// What comes then is seen as it happens.
+				r.quiet(time.Second)
+				w.txn(putAlive(vol1, w.grant(3600)))
+				r.want(Changes)
+				w.txn(del(testKeys.Alive(vol1)))
+				if e := r.want(Changes).Events[0]; e.Cause == nil || *e.Cause != registry.CauseDeleted {
+					t.Errorf("told %v, want it to be deleted", tell([]Event{e}))
+				}
+			})
+		})
+	}
+}
+
 func TestPositionsRefused(t *testing.T) {
 	fake(t, func(t *testing.T, s *etcdtest.FakeServer, w writer) {
 		newest := w.txn(putRecord(vol1))
@@ -209,7 +275,7 @@ func TestBookmarks(t *testing.T) {
 			t.Errorf("position %d, want %d", got, rev)
 		}
 		// A report is no event, but the position moves past it, so that compaction can't strand a quiet reader.
-		rev = w.txn(putRecord(vol1, report(1)))
+		w.txn(putRecord(vol1, report(1)))
 		r.want(Changes)
 		rev = w.txn(putRecord(vol1, report(2)))
 		if b := r.want(Bookmark); b.Revision != rev {

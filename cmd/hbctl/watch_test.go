@@ -72,3 +72,23 @@ func TestWatchLines(t *testing.T) {
 		golden(t, "watch."+name, b.String())
 	}
 }
+
+// After a reset what is there must be told, also to who wanted changes only: it was told to forget what it had.
+func TestWatchResetIsFollowedByWhatIsThere(t *testing.T) {
+	t.Parallel()
+	view := &watchView{format: "text", onlyChanges: true}
+	snapshot := watcher.Batch{Kind: watcher.Snapshot, Revision: 7, Synced: true, Services: []registry.Service{{Binary: "vol", Host: "n1", State: registry.Up}}}
+	for _, test := range []struct {
+		batch watcher.Batch
+		lines int
+	}{
+		{snapshot, 1}, // synced
+		{watcher.Batch{Kind: watcher.Reset, Revision: 7}, 1},
+		{snapshot, 2}, // present, synced
+		{snapshot, 1},
+	} {
+		if lines := view.lines(&test.batch); len(lines) != test.lines {
+			t.Errorf("%s: %d lines, want %d", test.batch.Kind, len(lines), test.lines)
+		}
+	}
+}

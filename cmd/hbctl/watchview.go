@@ -32,11 +32,12 @@ type watchLine struct {
 type watchView struct {
 	format      string
 	onlyChanges bool
+	wasReset    bool // the reader was told to forget what it had, so the next snapshot is no mere start
 	bookmarks   bool
 	colored     bool
 }
 
-// write writes a batch, all of it or nothing, so that the next is asked for only when this one is out.
+// write writes a batch and flushes it, so that the next is asked for only when this one is out.
 func (v *watchView) write(out *bufio.Writer, b *watcher.Batch) error {
 	lines := v.lines(b)
 	for i := range lines {
@@ -72,6 +73,7 @@ func (v *watchView) lines(b *watcher.Batch) []watchLine {
 			return []watchLine{{kind: lineBookmark, batch: b}}
 		}
 	case watcher.Reset:
+		v.wasReset = true
 		return []watchLine{{kind: lineReset, batch: b}}
 	case watcher.Stale:
 		return []watchLine{{kind: lineStale, batch: b}}
@@ -83,12 +85,13 @@ func (v *watchView) lines(b *watcher.Batch) []watchLine {
 
 func (v *watchView) snapshotLines(b *watcher.Batch) []watchLine {
 	var lines []watchLine
-	if !v.onlyChanges {
+	if !v.onlyChanges || v.wasReset {
 		for i := range b.Services {
 			s := &b.Services[i]
 			lines = append(lines, watchLine{kind: linePresent, batch: b, event: presentEvent(s), service: s})
 		}
 	}
+	v.wasReset = false
 	for i := range b.Warnings {
 		lines = append(lines, watchLine{kind: string(watcher.Warning), batch: b, warning: &b.Warnings[i]})
 	}

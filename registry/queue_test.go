@@ -1,0 +1,313 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
+
+	"github.com/hbctl/hbctl/internal/etcdtest"
+)
+
+// committer is a client whose transactions a test answers. Names says which names one is about.
+type committer struct {
+	Client
+	commit func(ctx context.Context, names []string) error
+
+	mu  sync.Mutex
+	got [][]string // the names of each transaction, in order
+}
+
+func (c *committer) Txn(ctx context.Context) clientv3.Txn { return &txn{c: c, ctx: ctx} }
+
+func (c *committer) transactions() [][]string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.got)
+}
+
+type txn struct {
+	c    *committer
+	ctx  context.Context
+	then []clientv3.Op
+}
+
+func (x *txn) If(...clientv3.Cmp) clientv3.Txn       { return x }
+func (x *txn) Then(then ...clientv3.Op) clientv3.Txn { x.then = then; return x }
+func (x *txn) Else(...clientv3.Op) clientv3.Txn      { return x }
+func (x *txn) Commit() (*clientv3.TxnResponse, error) {
+	resp := &clientv3.TxnResponse{Header: &pb.ResponseHeader{Revision: 9}, Succeeded: true}
+	var names []string
+	for _, o := range x.then {
+		if o.IsTxn() {
+			_, then, _ := o.Txn()
+			o = then[0]
+			resp.Responses = append(resp.Responses, &pb.ResponseOp{Response: &pb.ResponseOp_ResponseTxn{ResponseTxn: &pb.TxnResponse{Succeeded: true}}})
+		}
+		names = append(names, string(o.KeyBytes()))
+	}
+	x.c.mu.Lock()
+	x.c.got = append(x.c.got, names)
+	x.c.mu.Unlock()
+	if x.c.commit != nil {
+		if err := x.c.commit(x.ctx, names); err != nil {
+			return nil, err
+		}
+	}
+	return resp, nil
+}
+
+// results collects how ops ended, by name.
+type results struct {
+	mu  sync.Mutex
+	err map[string][]error
+}
+
+func (r *results) submit(q *queue, name string) {
+	q.submit(nameKeys{record: name}, &op{then: []clientv3.Op{clientv3.OpPut(name, "v")}, done: func(out outcome, err error) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if err == nil && (!out.applied || out.revision != 9) {
+			err = fmt.Errorf("outcome %+v", out)
+		}
+		r.err[name] = append(r.err[name], err)
+	}})
+}
+
+// onQueue runs the test against a queue with its committers, in fake time.
+func onQueue(t *testing.T, c *committer, test func(q *queue, r *results)) {
+	synctest.Test(t, func(*testing.T) {
+		q, r := newQueue(c), &results{err: make(map[string][]error)}
+		ctx, cancel := context.WithCancel(context.Background())
+		var running sync.WaitGroup
+		for range committers {
+			running.Go(func() { q.work(ctx) })
+		}
+		synctest.Wait()
+		test(q, r)
+		cancel()
+		running.Wait()
+	})
+}
+
+func TestOneBadOpDoesNotSinkTheRest(t *testing.T) {
+	for _, refusal := range []error{
+		rpctypes.ErrPermissionDenied, rpctypes.ErrLeaseNotFound, rpctypes.ErrTooManyOps, rpctypes.ErrRequestTooLarge,
+		rpctypes.ErrDuplicateKey, status.Error(codes.InvalidArgument, "of a proxy"),
+	} {
+		c := &committer{commit: func(_ context.Context, names []string) error {
+			if slices.Contains(names, "bad") {
+				return refusal
+			}
+			return nil
+		}}
+		onQueue(t, c, func(q *queue, r *results) {
+			names := []string{"a", "b", "bad", "c", "d"}
+			for _, name := range names {
+				r.submit(q, name)
+			}
+			q.flush()
+			synctest.Wait()
+			for _, name := range names {
+				var want error
+				if name == "bad" {
+					want = refusal
+				}
+				if got := r.ended()[name]; len(got) != 1 || !errors.Is(got[0], want) {
+					t.Errorf("%v: %s ended with %v, want once %v", refusal, name, got, want)
+				}
+			}
+			if got := c.transactions(); len(got) != 1+len(names) || len(got[0]) != len(names) {
+				t.Errorf("%v: transactions %v, want one of all and then each alone", refusal, got)
+			}
+		})
+	}
+}
+
+// After such an error the batch may be committed all the same, so a second try would find its own traces and fail: whoever
+// submitted it has to read.
+func TestAmbiguousErrorsFailAll(t *testing.T) {
+	for _, ambiguous := range []error{
+		rpctypes.ErrTimeout, rpctypes.ErrLeaderChanged, rpctypes.ErrNoLeader, rpctypes.ErrNoSpace, context.DeadlineExceeded, context.Canceled,
+		status.Error(codes.Unavailable, "transport is closing"), status.Error(codes.Unknown, "what?"), errors.New("what?"),
+	} {
+		c := &committer{commit: func(context.Context, []string) error { return ambiguous }}
+		onQueue(t, c, func(q *queue, r *results) {
+			for _, name := range []string{"a", "b", "c"} {
+				r.submit(q, name)
+			}
+			q.flush()
+			synctest.Wait()
+			for name, got := range r.ended() {
+				if len(got) != 1 || !errors.Is(got[0], ambiguous) {
+					t.Errorf("%v: %s ended with %v", ambiguous, name, got)
+				}
+			}
+			if got := c.transactions(); len(got) != 1 || len(r.ended()) != 3 {
+				t.Errorf("%v: transactions %v, %d answers; want one transaction and an answer for each", ambiguous, got, len(r.ended()))
+			}
+		})
+	}
+}
+
+// An etcd that does not answer must not hold the queue for ever.
+func TestTransactionsAreBounded(t *testing.T) {
+	c := &committer{commit: func(ctx context.Context, _ []string) error { <-ctx.Done(); return ctx.Err() }}
+	onQueue(t, c, func(q *queue, r *results) {
+		begin := time.Now()
+		r.submit(q, "a")
+		r.submit(q, "b")
+		q.flush()
+		for len(r.ended()) < 2 {
+			time.Sleep(time.Millisecond)
+		}
+		if took := time.Since(begin); took < commitTimeout || took > commitTimeout+10*time.Millisecond {
+			t.Errorf("given up after %v, want %v", took, commitTimeout)
+		}
+		if got := r.ended()["a"]; !errors.Is(got[0], context.DeadlineExceeded) {
+			t.Errorf("ended with %v", got)
+		}
+	})
+}
+
+func (r *results) ended() map[string][]error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.err)
+}
+
+// What comes while transactions are under way goes out together.
+func TestOpsGather(t *testing.T) {
+	c := &committer{commit: func(context.Context, []string) error { time.Sleep(10 * time.Millisecond); return nil }}
+	onQueue(t, c, func(q *queue, r *results) {
+		for i := range 1000 {
+			r.submit(q, fmt.Sprint(i))
+			q.flush()
+			time.Sleep(100 * time.Microsecond)
+		}
+		time.Sleep(time.Second)
+		if n := len(r.ended()); n != 1000 {
+			t.Errorf("%d ops ended, want 1000", n)
+		}
+		// 100 ms of work, 10 ms each, on two committers.
+		if n := len(c.transactions()); n > 30 {
+			t.Errorf("%d transactions for 1000 ops", n)
+		}
+	})
+}
+
+// largeOp gives an op as registrations submit them, with names of this length and values of this size.
+func largeOp(name string, bytes int) (nameKeys, *op) {
+	k := Keys{prefix: DefaultPrefix}.of(Name{Binary: name, Host: name})
+	value := strings.Repeat("v", bytes)
+	return k, &op{
+		compare: []clientv3.Cmp{unchanged(k.alive, 0), unchanged(k.record, 0), unchanged(k.admin, 0)},
+		then:    []clientv3.Op{clientv3.OpPut(k.record, value), clientv3.OpPut(k.alive, value)},
+		orElse:  k.readAll(),
+	}
+}
+
+// encoded adds up what the op weighs in a request: its compares as they are, keys and values of its operations, and framing.
+func encoded(o *op) int {
+	n := 16
+	for i := range o.compare {
+		n += proto.Size(o.compare[i].GetCompare()) + 4
+	}
+	for _, one := range append(slices.Clone(o.then), o.orElse...) {
+		n += len(one.KeyBytes()) + len(one.ValueBytes()) + 24
+	}
+	return n
+}
+
+func TestBatchesFitIntoARequest(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		q := newQueue(nil)
+		count := rapid.IntRange(1, 500).Draw(t, "ops")
+		nameBytes, valueBytes := rapid.IntRange(1, MaxNameBytes).Draw(t, "name"), rapid.IntRange(0, MaxValueBytes).Draw(t, "value")
+		for i := range count {
+			name := fmt.Sprintf("%0*d", max(nameBytes, 3), i)
+			k, o := largeOp(name, valueBytes)
+			q.submit(k, o)
+		}
+		seen := 0
+		for batch := q.next(); len(batch) > 0; batch = q.next() {
+			size := 0
+			for _, item := range batch {
+				if !strings.HasSuffix(item.keys.alive, fmt.Sprintf("%03d", seen%1000)) {
+					t.Fatalf("op %d is %s", seen, item.keys.alive)
+				}
+				seen++
+				size += encoded(item.op)
+			}
+			if len(batch) > 120 || len(batch) > 1 && size >= 1<<20 {
+				t.Fatalf("a batch of %d with %d bytes", len(batch), size)
+			}
+			if rest := len(q.items); rest > 0 && len(batch) < 120 && size+encoded(q.items[0].op) < 1<<19 {
+				t.Fatalf("a batch of %d with %d bytes only, though there are %d more", len(batch), size, rest)
+			}
+		}
+		if seen != count {
+			t.Fatalf("%d ops came out, %d went in", seen, count)
+		}
+	})
+}
+
+// The limits are etcd's, so etcd itself has the last word.
+func TestEtcdTakesTheLargestBatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := etcdtest.Fake(t).Client()
+		before, err := client.Get(t.Context(), "x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := newQueue(client)
+		const count = 500
+		var mu sync.Mutex
+		done := 0
+		for _, bytes := range []int{0, 4 << 10, MaxValueBytes} {
+			for i := range count {
+				name := fmt.Sprintf("%0*d", MaxNameBytes-6, bytes*1000+i)
+				k, o := largeOp(name, bytes)
+				o.done = func(out outcome, err error) {
+					mu.Lock()
+					defer mu.Unlock()
+					if err != nil || !out.applied {
+						t.Errorf("values of %d bytes: %+v, %v", bytes, out, err)
+					}
+					done++
+				}
+				q.submit(k, o)
+			}
+		}
+		for batch := q.next(); len(batch) > 0; batch = q.next() {
+			outcomes, err := q.send(t.Context(), batch)
+			if err != nil {
+				t.Fatalf("a batch of %d: %v", len(batch), err)
+			}
+			for i, item := range batch {
+				item.op.done(outcomes[i], nil)
+			}
+		}
+		after, err := client.Get(t.Context(), "x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := after.Header.Revision - before.Header.Revision; done != 3*count || n > 40 {
+			t.Errorf("%d of %d ops done, in %d transactions", done, 3*count, n)
+		}
+	})
+}
