@@ -67,7 +67,7 @@ func (r *recorder) expect(seconds ...float64) {
 }
 
 // run makes a loop and runs it; the result of Run arrives on the channel.
-func run(t *testing.T, ctx context.Context, cfg lease.LoopConfig, call func(context.Context) error) (*lease.LoopingCall, <-chan error) {
+func run(ctx context.Context, t *testing.T, cfg lease.LoopConfig, call func(context.Context) error) (*lease.LoopingCall, <-chan error) {
 	t.Helper()
 	l, err := lease.NewLoopingCall(cfg, call)
 	if err != nil {
@@ -109,7 +109,7 @@ func TestLoopTiming(t *testing.T) {
 				r := record(t)
 				r.lasts = tt.lasts
 				var overruns []time.Duration
-				l, result := run(t, t.Context(), lease.LoopConfig{
+				l, result := run(t.Context(), t, lease.LoopConfig{
 					Interval: 10 * s, InitialDelay: tt.delay,
 					OnOverrun: func(by time.Duration) { overruns = append(overruns, by) },
 				}, r.call)
@@ -139,10 +139,10 @@ func TestLoopJitter(t *testing.T) {
 				}
 				return nil
 			}
-			l, result := run(t, t.Context(), lease.LoopConfig{Interval: interval, Jitter: fraction}, r.call)
+			l, result := run(t.Context(), t, lease.LoopConfig{Interval: interval, Jitter: fraction}, r.call)
 			<-done
 			l.Stop()
-			<-result
+			t.Logf("ended: %v", <-result)
 			least, most := time.Duration(float64(interval)*(1-fraction)), interval
 			shortest, longest := interval, time.Duration(0)
 			starts := r.started()
@@ -162,7 +162,7 @@ func TestLoopStopLetsTheRunFinish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := record(t)
 		finished := false
-		l, result := run(t, t.Context(), lease.LoopConfig{Interval: time.Second}, func(ctx context.Context) error {
+		l, result := run(t.Context(), t, lease.LoopConfig{Interval: time.Second}, func(ctx context.Context) error {
 			_ = r.call(ctx)
 			time.Sleep(5 * time.Second)
 			finished = ctx.Err() == nil
@@ -208,7 +208,7 @@ func TestLoopEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		r := record(t)
-		l, result := run(t, ctx, lease.LoopConfig{
+		l, result := run(ctx, t, lease.LoopConfig{
 			Interval: 10 * time.Second,
 			OnError:  func(err error) { t.Errorf("told of %v, which only says that the loop ends", err) },
 		}, func(ctx context.Context) error {
@@ -234,27 +234,27 @@ func TestLoopEndsWithItsContext(t *testing.T) {
 
 func TestLoopWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, result := run(t, t.Context(), lease.LoopConfig{Interval: time.Second}, record(t).call)
+		l, result := run(t.Context(), t, lease.LoopConfig{Interval: time.Second}, record(t).call)
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		if err := l.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Wait returned %v while the loop runs, want its context's error", err)
 		}
 		l.Stop()
-		<-result
+		t.Logf("ended: %v", <-result)
 	})
 }
 
 func TestLoopRunsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := record(t)
-		l, result := run(t, t.Context(), lease.LoopConfig{Interval: time.Minute}, r.call)
+		l, result := run(t.Context(), t, lease.LoopConfig{Interval: time.Minute}, r.call)
 		synctest.Wait()
 		if err := l.Run(t.Context()); !errors.Is(err, lease.ErrStarted) {
 			t.Errorf("second Run while it runs: %v, want ErrStarted", err)
 		}
 		l.Stop()
-		<-result
+		t.Logf("ended: %v", <-result)
 		if err := l.Run(t.Context()); !errors.Is(err, lease.ErrStarted) {
 			t.Errorf("second Run after the end: %v, want ErrStarted", err)
 		}
@@ -273,7 +273,7 @@ func TestLoopErrors(t *testing.T) {
 				}
 				return nil
 			}
-			l, result := run(t, t.Context(), lease.LoopConfig{Interval: time.Second}, r.call)
+			l, result := run(t.Context(), t, lease.LoopConfig{Interval: time.Second}, r.call)
 			if err := <-result; !errors.Is(err, broken) {
 				t.Errorf("Run returned %v, want the call's error", err)
 			}
@@ -290,7 +290,7 @@ func TestLoopErrors(t *testing.T) {
 			r.lasts = func(int) time.Duration { return 1500 * time.Millisecond }
 			r.fails = func(int) error { return broken }
 			told, overruns := 0, 0
-			l, result := run(t, t.Context(), lease.LoopConfig{
+			l, result := run(t.Context(), t, lease.LoopConfig{
 				Interval: time.Second,
 				OnError: func(err error) {
 					if errors.Is(err, broken) {
@@ -327,7 +327,7 @@ func TestLoopDueAndWake(t *testing.T) {
 			defer mu.Unlock()
 			at = r.begin.Add(time.Duration(seconds) * time.Second)
 		}
-		l, result := run(t, t.Context(), lease.LoopConfig{Due: due}, func(ctx context.Context) error {
+		l, result := run(t.Context(), t, lease.LoopConfig{Due: due}, func(ctx context.Context) error {
 			err := r.call(ctx)
 			set(100)
 			return err
@@ -357,13 +357,13 @@ func TestLoopDueAndWake(t *testing.T) {
 func TestLoopWakeLeavesAFixedIntervalAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := record(t)
-		l, result := run(t, t.Context(), lease.LoopConfig{Interval: 10 * time.Second, InitialDelay: 10 * time.Second}, r.call)
+		l, result := run(t.Context(), t, lease.LoopConfig{Interval: 10 * time.Second, InitialDelay: 10 * time.Second}, r.call)
 		for range 25 {
 			l.Wake()
 			time.Sleep(time.Second)
 		}
 		l.Stop()
-		<-result
+		t.Logf("ended: %v", <-result)
 		r.expect(10, 20)
 	})
 }

@@ -246,7 +246,7 @@ func TestValidIsNeverWrong(t *testing.T) {
 			go func() { ended <- renewer.Run(ctx) }()
 			defer func() {
 				cancel()
-				<-ended
+				t.Logf("ended: %v", <-ended)
 				w.act("start")
 				_ = w.holder.Close()
 				w.holder.Break()

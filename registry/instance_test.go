@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hbctl/hbctl/lease"
 	"github.com/hbctl/hbctl/registry"
@@ -91,7 +92,7 @@ func TestInstanceIsValidated(t *testing.T) {
 			t.Errorf("%s: %v, want ErrInvalid", name, err)
 			continue
 		}
-		if text := err.Error(); len(text) > 600 || strings.ContainsAny(text, "\x1b\n\xff\u202e") {
+		if text := err.Error(); len(text) > 600 || !utf8.ValidString(text) || strings.ContainsAny(text, "\x1b\n\u202e") {
 			t.Errorf("%s: the error is not fit for a screen: %q", name, text)
 		}
 	}

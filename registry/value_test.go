@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hbctl/hbctl/registry"
 )
@@ -63,7 +64,7 @@ func TestDecodeRefusesJunk(t *testing.T) {
 				t.Errorf("%s as %s: %v, want it to say %q", name, kind, err, tt.why)
 				continue
 			}
-			if text := err.Error(); len(text) > 300 || strings.ContainsAny(text, "\x00\x1b\xff\n") {
+			if text := err.Error(); len(text) > 300 || !utf8.ValidString(text) || strings.ContainsAny(text, "\x00\x1b\n") {
 				t.Errorf("%s as %s: the error is not fit for a screen: %.500q", name, kind, text)
 			}
 		}
@@ -181,8 +182,14 @@ func TestSameProcess(t *testing.T) {
 		one, other *registry.Holder
 		want       bool
 	}{
-		{a, again, true}, {again, a, true}, {a, b, false}, {a, unknown, false},
-		{unknown, unknown, false}, {nil, a, false}, {a, nil, false}, {nil, nil, false},
+		{a, again, true},
+		{again, a, true},
+		{a, b, false},
+		{a, unknown, false},
+		{unknown, unknown, false},
+		{nil, a, false},
+		{a, nil, false},
+		{nil, nil, false},
 	} {
 		if got := tt.one.SameProcess(tt.other); got != tt.want {
 			t.Errorf("%+v and %+v: %v, want %v", tt.one, tt.other, got, tt.want)
