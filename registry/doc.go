@@ -17,7 +17,8 @@
 //  6. Health checks and watchdogs gate it: an instance that is unhealthy is not published.
 //
 // Any number of registrations share one lease for each TTL (up to 1,000 each), one stream of renewals, one watch stream
-// and a constant number of goroutines, plus one for each health function. All methods may be called concurrently.
+// and a constant number of goroutines, plus one for each health function. All methods may be called concurrently. Events are
+// told to [Config.OnEvent] in the order in which they happened, one call at a time.
 //
 // No clock of one machine is compared with that of another. Times in records are for people, by the wall clock of whoever
 // wrote them.
@@ -27,7 +28,10 @@
 //
 // The etcd client is the caller's. Its connections should retry soon, as with
 //
-//	grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, MaxDelay: 500 * time.Millisecond}})
+//	grpc.WithConnectParams(grpc.ConnectParams{
+//		Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 500 * time.Millisecond},
+//		MinConnectTimeout: 2 * time.Second, // 0 would give a connection no longer than the backoff to come about
+//	})
 //
 // in clientv3.Config.DialOptions: gRPC's default grows to two minutes. The Registry resets it, but what else uses the
 // client does not. With passwords, one Registry a process costs etcd one password hash a stream, not one a renewal.

@@ -41,37 +41,43 @@ func TestAnyReasonCanBeAnnounced(t *testing.T) {
 
 // A put whose answer is lost, and then the end: what the record said must stay.
 func TestEndAfterALostPutKeepsTheRecord(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r *rig) {
-		p, m := r.meddled(t)
-		g := p.register(t, "vol/node1", 10*time.Second, func(in *registry.Instance) { in.Zone = "az7" })
-		if err := g.Update(t.Context(), func(in *registry.Instance) { in.Labels = map[string]string{"rack": "r7"} }); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Second)
-		var lost atomic.Bool
-		m.with(func(ops string, do commit) (*clientv3.TxnResponse, error) {
-			if strings.Contains(ops, putsAlive) {
+	for name, change := range map[string]func(*registry.Instance){
+		"as it was registered": nil,
+		"as it was changed":    func(in *registry.Instance) { in.Zone = "az8" },
+	} {
+		inFakeTime(t, func(t *testing.T, r *rig) {
+			p, m := r.meddled(t)
+			g := p.register(t, "vol/node1", 10*time.Second, func(in *registry.Instance) { in.Zone = "az7" })
+			zone := "az7"
+			if change != nil {
+				zone = "az8"
+				if err := g.Update(t.Context(), change); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(time.Second)
+			var lost atomic.Bool
+			m.with(func(ops string, do commit) (*clientv3.TxnResponse, error) {
+				if !strings.Contains(ops, putsAlive) {
+					return do()
+				}
 				if !lost.Swap(true) {
 					go func() { _ = g.Close(context.Background()) }()
 					time.Sleep(10 * time.Millisecond)
 				}
 				return nil, rpctypes.ErrTimeout
+			})
+			if _, err := r.client.Revoke(t.Context(), clientv3.LeaseID(g.Status().Lease)); err != nil {
+				t.Fatal(err)
 			}
-			return do()
+			<-g.Done()
+			if !lost.Load() {
+				t.Fatal("nothing was put again")
+			}
+			snap := mustList(t, r.client, registry.ListOptions{})
+			if s := snap.Services[0]; s.State != registry.Down || show(s.Zone) != zone || len(snap.Warnings) != 0 {
+				t.Errorf("%s: %s, zone %s, warnings %+v", name, s.State, show(s.Zone), snap.Warnings)
+			}
 		})
-		if _, err := r.client.Revoke(t.Context(), clientv3.LeaseID(g.Status().Lease)); err != nil {
-			t.Fatal(err)
-		}
-		<-g.Done()
-		if !lost.Load() {
-			t.Fatal("nothing was put again")
-		}
-		snap := mustList(t, r.client, registry.ListOptions{})
-		if len(snap.Warnings) != 0 {
-			t.Errorf("warnings %+v", snap.Warnings)
-		}
-		if s := snap.Services[0]; s.State != registry.Down || show(s.Zone) != "az7" || s.Labels["rack"] != "r7" {
-			t.Errorf("%s, zone %s, labels %v", s.State, show(s.Zone), s.Labels)
-		}
-	})
+	}
 }

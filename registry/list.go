@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	_ "slices"
 	"strconv"
 	"time"
 

@@ -211,6 +211,20 @@ func TestListWithForeignAndJunkKeys(t *testing.T) {
 	})
 }
 
+// A snapshot is what it is, whatever becomes of the table that it was made of.
+func TestSnapshotsShareNothing(t *testing.T) {
+	name := registry.Name{Binary: "vol", Host: "node1"}
+	e := entry("junk", nil, "")
+	table := &registry.Table{Entries: map[registry.Name]*registry.Entry{name: &e}, Foreign: make([]registry.Warning, 1, 8)}
+	before := table.Snapshot(mustKeys(t, ""), registry.Filter{})
+	problem := before.Warnings[1].Problem
+	e = entry("", &alive{"", 0}, "")
+	table.Snapshot(mustKeys(t, ""), registry.Filter{})
+	if got := before.Warnings[1].Problem; got != problem || before.Services[0].Cause != nil {
+		t.Errorf("the warning %q became %q", problem, got)
+	}
+}
+
 func TestLastBeat(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		p := r.process(t)

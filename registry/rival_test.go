@@ -50,6 +50,18 @@ func TestLeaseLeftAloneIsNeverCalledRenewed(t *testing.T) {
 	})
 }
 
+// The first answer was on its way for long: what was left is what was left when it came, not when it was asked for.
+func TestSlowFirstAnswerProvesNothing(t *testing.T) {
+	l := leaseModel{ttl: 10 * time.Second, expiry: epoch.Add(6400 * time.Millisecond)}
+	v := &rival{}
+	at := func(ms int) time.Time { return epoch.Add(time.Duration(ms) * time.Millisecond) }
+	for _, a := range []leaseAnswer{l.question(at(0), at(500), at(500)), l.question(at(1400), at(1400), at(1900))} {
+		if v.renewed(a) {
+			t.Errorf("called renewed with %ds left", a.remaining)
+		}
+	}
+}
+
 // One that is renewed every quarter of its TTL is found out within half of it, so that a second start fails soon.
 func TestRenewedLeaseIsFoundOut(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
