@@ -394,3 +394,34 @@ func TestCloseTwiceAndLate(t *testing.T) {
 		r.server.Start()
 	})
 }
+
+// The record goes after the put was committed and before its answer is there: nobody else would ever miss it.
+func TestRecordGoesBeforeTheAnswer(t *testing.T) {
+	for name, change := range map[string]func(t *testing.T, r *rig){
+		"deleted":     func(t *testing.T, r *rig) { r.delete(t, "/hb/instances/vol/node1") },
+		"overwritten": func(t *testing.T, r *rig) { r.put(t, "/hb/instances/vol/node1", "junk") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inFakeTime(t, func(t *testing.T, r *rig) {
+				p, m := r.meddled(t)
+				g := p.register(t, "vol/node1", 10*time.Second)
+				time.Sleep(time.Second)
+				var once atomic.Bool
+				m.with(func(ops string, do commit) (*clientv3.TxnResponse, error) {
+					resp, err := do()
+					if strings.Contains(ops, putsAlive) && !once.Swap(true) {
+						change(t, r)
+						time.Sleep(300 * time.Millisecond)
+					}
+					return resp, err
+				})
+				r.delete(t, "/hb/alive/vol/node1")
+				wait(t, 2*time.Second, "put back and mended", func() bool {
+					snap := mustList(t, r.client, registry.ListOptions{})
+					return once.Load() && g.Valid() && len(snap.Warnings) == 0 && snap.Services[0].Zone != nil
+				})
+				r.agrees(t, g)
+			})
+		})
+	}
+}

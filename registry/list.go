@@ -3,7 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
-	_ "slices"
+	"slices"
 	"strconv"
 	"time"
 
@@ -58,7 +58,7 @@ func List(ctx context.Context, client Lister, opts ListOptions) (*Snapshot, erro
 
 // Snapshot derives the rows of the table and keeps those that the filter selects.
 func (t *Table) Snapshot(keys Keys, filter Filter) *Snapshot {
-	snap := &Snapshot{Cluster: t.Cluster, Revision: t.Revision, RaftTerm: t.RaftTerm, Services: []Service{}, Warnings: t.Foreign}
+	snap := &Snapshot{Cluster: t.Cluster, Revision: t.Revision, RaftTerm: t.RaftTerm, Services: []Service{}, Warnings: slices.Clip(t.Foreign)}
 	for _, name := range t.Names() {
 		e := t.Entries[name]
 		snap.Warnings = append(snap.Warnings, e.Warnings(keys)...)

@@ -38,14 +38,16 @@ func (r *Registry) onAliveKey(g *Registration, e *clientv3.Event) {
 }
 
 func (r *Registry) onRecordKey(g *Registration, e *clientv3.Event) {
-	if e.Kv.ModRevision <= g.recordRev || g.incarnation == 0 || g.leaving {
+	switch {
+	case e.Kv.ModRevision <= g.recordRev || g.leaving:
 		return
+	case g.busy:
+		g.recordSeen = e.Kv.ModRevision // it may be our own write, whose answer is under way, or come after that
+		return
+	case g.incarnation == 0:
+		return // the next put compares
 	}
-	g.recordSeen = e.Kv.ModRevision
-	if g.busy {
-		return // it may be our own write, whose answer is under way
-	}
-	g.recordSeen, g.dirty, g.mend = 0, true, true
+	g.dirty, g.mend = true, true
 	if e.Type == clientv3.EventTypeDelete {
 		g.recordRev, g.recordOld = 0, nil
 		return
