@@ -2,7 +2,6 @@ package registry
 
 import (
 	"fmt"
-	"strconv"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -113,7 +112,7 @@ func (e *Entry) Service() Service {
 	e.describeRecord(&s)
 	e.describeAdmin(&s)
 	if e.Alive.Lease != 0 {
-		s.Lease = ptr(strconv.FormatInt(e.Alive.Lease, 16))
+		s.Lease = ptr(FormatLease(e.Alive.Lease))
 	}
 	if incarnation := e.Incarnation(); incarnation != 0 {
 		s.Incarnation = &incarnation

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -314,9 +315,9 @@ func (g *Registration) notify() {
 func clip(reason string) string {
 	const most = 1024
 	if len(reason) <= most {
-		return toValid(reason) // a value is JSON, and JSON is UTF-8
+		return strings.ToValidUTF8(reason, "") // a value is JSON, and JSON is UTF-8
 	}
-	return toValid(reason[:most]) + "..."
+	return strings.ToValidUTF8(reason[:most], "") + "..."
 }
 
 var _ Client = (*clientv3.Client)(nil)

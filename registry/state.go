@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 )
 
@@ -63,7 +62,7 @@ type state struct {
 
 // gate reports the first reason why the instance must not be published.
 func (s *state) gate() error {
-	for _, name := range []string{"health", "watchdog"} {
+	for _, name := range [...]string{gateHealth, gateWatchdog} {
 		if err := s.unhealthy[name]; err != nil {
 			return err
 		}
@@ -99,18 +98,19 @@ const (
 
 // next decides. It has no side effects, needs no clock, and sees nothing but the state.
 func (s *state) next() action {
+	open := s.open()
 	switch {
 	case s.released || s.busy:
 		return rest
 	case s.unsure:
 		return read
-	case s.incarnation != 0 && (s.ending != nil || s.gate() != nil || s.withdrawn == s.incarnation):
+	case s.incarnation != 0 && (!open || s.withdrawn == s.incarnation):
 		return withdraw
-	case (s.ending != nil || s.gate() != nil) && s.loose:
+	case !open && s.loose:
 		return seal
 	case s.ending != nil:
 		return release
-	case s.gate() != nil:
+	case !open:
 		return rest
 	case s.asking:
 		return ask
@@ -125,5 +125,3 @@ func (s *state) next() action {
 	}
 	return rest
 }
-
-func toValid(s string) string { return strings.ToValidUTF8(s, "") }

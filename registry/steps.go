@@ -155,11 +155,7 @@ func (r *Registry) putFailed(g *Registration, grp *group, err error) {
 	case lease.Gone:
 		r.groupGone(grp)
 	case lease.Refused:
-		if g.joining {
-			r.abort(g, err)
-			return
-		}
-		r.failed(g, err)
+		r.abort(g, err)
 	case lease.Retry:
 		g.unsure, g.loose = true, true
 		r.failed(g, err)
@@ -352,7 +348,7 @@ func (r *Registry) failed(g *Registration, err error) {
 	r.client.ActiveConnection().ResetConnectBackoff()
 }
 
-// abort ends a first registration that can't succeed.
+// abort ends a first registration that can't succeed. One that was published before goes on trying.
 func (r *Registry) abort(g *Registration, err error) {
 	if !g.joining {
 		r.failed(g, err)
