@@ -27,6 +27,11 @@ type Config struct {
 	// default DefaultStaleAfter, at least MinStaleAfter. The watcher itself asks for a sign of life at least three times
 	// as often.
 	StaleAfter time.Duration
+	// Confirm is the confirmation window, for readers that act on deaths; default 0: none. With one, an incarnation whose key went
+	// and nobody said why is told Suspect at once, and Down only when the window is over and nothing of it came back; if its
+	// process is back by then, Cleared. The window is longer by a millisecond for each
+	// open suspect, and runs only while etcd is heard. See the package comment.
+	Confirm time.Duration
 	// BookmarkInterval is how often at most a Bookmark is sent while the prefix is quiet and the cluster's revision moves on;
 	// default DefaultBookmarkInterval.
 	BookmarkInterval time.Duration
@@ -46,6 +51,8 @@ func (c Config) withDefaults() (Config, error) {
 	switch {
 	case c.StaleAfter < MinStaleAfter:
 		return c, fmt.Errorf("%w: stale after %v is too short; use %v or more", ErrInvalid, c.StaleAfter, MinStaleAfter)
+	case c.Confirm < 0:
+		return c, fmt.Errorf("%w: confirmation window %v is negative; use 0 for none", ErrInvalid, c.Confirm)
 	case c.BookmarkInterval < 0:
 		return c, fmt.Errorf("%w: bookmark interval %v is negative; use 0 for %v", ErrInvalid, c.BookmarkInterval, DefaultBookmarkInterval)
 	case c.StartTimeout < 0:

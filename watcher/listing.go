@@ -53,6 +53,7 @@ func (r rules) begin(l *listing) (*View, []registry.Service, []registry.Warning)
 	v := &View{
 		cluster: l.cluster, prefix: r.keys.Prefix(), selection: r.selection.String(), revision: l.revision,
 		cells: l.cells, foreign: make(map[string]bool), owed: make(map[registry.Name]int64),
+		suspects: make(map[registry.Name]*suspect),
 	}
 	warnings := l.foreign
 	for _, w := range l.foreign {

@@ -100,6 +100,23 @@ func (asked *question) settle(events []Event) {
 		if cause, known := asked.answers[e.lease]; known && e.lease != 0 {
 			e.because(cause, "")
 			e.showCause()
+			if e.suspect != nil {
+				e.suspect.cause.Store(&cause)
+			}
+		}
+	}
+}
+
+// recall writes what was learned of suspects into the events that end them.
+func recall(events []Event) {
+	for i := range events {
+		e := &events[i]
+		if e.suspect == nil || e.Cause != nil {
+			continue
+		}
+		if cause := e.suspect.cause.Load(); cause != nil {
+			e.because(*cause, "")
+			e.showCause()
 		}
 	}
 }

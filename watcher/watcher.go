@@ -41,7 +41,7 @@ func New(client *clientv3.Client, cfg Config) (*Watcher, error) {
 	}
 	return &Watcher{
 		client: client, leases: client, cfg: cfg, limits: defaultLimits,
-		rules: rules{keys: keys, selection: selection{cfg.Filter}},
+		rules: rules{keys: keys, selection: selection{cfg.Filter}, confirm: cfg.Confirm > 0},
 	}, nil
 }
 
@@ -98,7 +98,7 @@ func (w *Watcher) place(b Batch) Batch {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if w.view != nil {
-			b.Cluster, b.Revision = w.view.cluster, w.view.revision
+			b.Cluster, b.Revision = w.view.cluster, w.view.position()
 		}
 	}
 	return b

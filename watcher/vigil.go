@@ -1,0 +1,116 @@
+package watcher
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/hbctl/hbctl/registry"
+)
+
+// confirmEach is by how much every open suspect lengthens the confirmation window of all. When many keys go at once, by a fault
+// of etcd, by a slip of an operator or by a real mass death, those who live need time to come back: one process registers
+// 4,000 instances a second, and etcd itself tells no more than 1,000 deaths a second.
+const confirmEach = time.Millisecond
+
+// A vigil keeps the time of open suspects, on a clock that runs only while etcd is heard: a reader that is cut off can't see who
+// comes back, and a cause that cut it off may have cut them off too. It has no clock of its own.
+type vigil struct {
+	window time.Duration
+
+	lived time.Duration // for how long etcd was heard, in all
+	heard time.Time     // the last word; zero: none yet
+	open  map[registry.Name]*watched
+	order []*watched // by when they were opened; closed ones go when they come to the front
+}
+
+// watched is one open suspect.
+type watched struct {
+	name   registry.Name
+	since  time.Duration // on the vigil's clock
+	safe   int64
+	closed bool
+}
+
+func newVigil(window time.Duration) *vigil {
+	return &vigil{window: window, open: make(map[registry.Name]*watched)}
+}
+
+// word notes a word from etcd. The time since the last one counts if it is no more than gap: silence is no contact.
+func (v *vigil) word(now time.Time, gap time.Duration) {
+	if since := now.Sub(v.heard); !v.heard.IsZero() && since <= gap {
+		v.lived += since
+	}
+	v.heard = now
+}
+
+// resume takes over the open suspects of a view. Their windows begin again: nobody knows who tried to come back meanwhile.
+func (v *vigil) resume(view *View) {
+	clear(v.open)
+	v.order = nil
+	v.follow(view.suspects)
+}
+
+// follow takes over which suspects were opened and, with nil, closed.
+func (v *vigil) follow(changed map[registry.Name]*suspect) {
+	names := sortedNames(changed)
+	slices.SortStableFunc(names, func(a, b registry.Name) int { return cmp.Compare(changed[a].position(), changed[b].position()) })
+	for _, name := range names {
+		if w := v.open[name]; w != nil {
+			w.closed = true
+			delete(v.open, name)
+		}
+		if s := changed[name]; s != nil {
+			w := &watched{name: name, since: v.lived, safe: s.safe}
+			v.open[name] = w
+			v.order = append(v.order, w)
+		}
+	}
+	for len(v.order) > 0 && v.order[0].closed {
+		v.order = v.order[1:]
+	}
+}
+
+// need is how long a suspect must have been open to be confirmed.
+func (v *vigil) need() time.Duration {
+	if v.window <= 0 {
+		return 0
+	}
+	return v.window + time.Duration(len(v.open))*confirmEach
+}
+
+// due gives the suspects whose window is over.
+func (v *vigil) due() []*watched {
+	var due []*watched
+	need := v.need()
+	for _, w := range v.order {
+		if v.lived-w.since < need {
+			break // the others were opened later
+		}
+		if !w.closed {
+			due = append(due, w)
+		}
+	}
+	return due
+}
+
+// wait says how long until the next window is over, if etcd goes on being heard; false if none is open.
+func (v *vigil) wait(now time.Time) (time.Duration, bool) {
+	if len(v.order) == 0 {
+		return 0, false
+	}
+	left := v.need() - (v.lived - v.order[0].since)
+	if !v.heard.IsZero() {
+		left -= now.Sub(v.heard)
+	}
+	return max(0, left), true
+}
+
+// position gives the revision after which a reader who keeps nothing but that can resume, when the head is there: it never
+// passes an open suspect, whose down would be told to nobody.
+func (v *vigil) position(head int64) int64 {
+	if len(v.order) == 0 {
+		return head
+	}
+	return min(head, v.order[0].safe)
+}
