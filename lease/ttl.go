@@ -30,8 +30,8 @@ func ValidateTTL(ttl time.Duration) error {
 
 // wholeSeconds names the TTLs around a fraction that would do.
 func wholeSeconds(ttl time.Duration) string {
-	below := min(max(ttl.Truncate(time.Second), MinTTL), MaxTTL)
-	above := min(max(ttl.Truncate(time.Second)+time.Second, MinTTL), MaxTTL)
+	whole := min(max(ttl, 0), MaxTTL).Truncate(time.Second)
+	below, above := max(whole, MinTTL), min(max(whole+time.Second, MinTTL), MaxTTL)
 	if below == above {
 		return below.String()
 	}
