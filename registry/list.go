@@ -29,10 +29,15 @@ type Snapshot struct {
 	Warnings []Warning
 }
 
+// LeaseAsker is what asking about leases needs of an etcd client.
+type LeaseAsker interface {
+	TimeToLive(ctx context.Context, id clientv3.LeaseID, opts ...clientv3.LeaseOption) (*clientv3.LeaseTimeToLiveResponse, error)
+}
+
 // Lister is what List needs of an etcd client; *clientv3.Client is one.
 type Lister interface {
 	Getter
-	TimeToLive(ctx context.Context, id clientv3.LeaseID, opts ...clientv3.LeaseOption) (*clientv3.LeaseTimeToLiveResponse, error)
+	LeaseAsker
 }
 
 // List reads all rows at one revision and keeps those that the filter selects. States come from presence and revisions
@@ -49,8 +54,8 @@ func List(ctx context.Context, client Lister, opts ListOptions) (*Snapshot, erro
 	}
 	snap := table.Snapshot(keys, opts.Filter)
 	if opts.LastBeat {
-		if err := fillLastBeats(ctx, client, table, snap, opts.Now); err != nil {
-			return nil, fmt.Errorf("asking for last beats: %w", err)
+		if err := AskLastBeats(ctx, client, snap.Services, opts.Now); err != nil {
+			return nil, err
 		}
 	}
 	return snap, nil
@@ -75,18 +80,21 @@ func (t *Table) Snapshot(keys Keys, filter Filter) *Snapshot {
 // beatQuestions bounds how many leases are asked about at once.
 const beatQuestions = 16
 
-// fillLastBeats asks once per distinct lease. A lease that does not answer leaves its rows unknown: the list itself is true
-// without it.
-func fillLastBeats(ctx context.Context, client Lister, table *Table, snap *Snapshot, now func() time.Time) error {
+// AskLastBeats asks etcd when the leases of what is present were renewed last, once for each distinct lease, and fills in UpdatedAt
+// and Expiring of these rows, as ListOptions.LastBeat does. A lease that does not answer leaves its rows unknown: they are true
+// without it. Now turns an age into a time; default time.Now. It returns the context's error only.
+func AskLastBeats(ctx context.Context, client LeaseAsker, services []Service, now func() time.Time) error {
 	if now == nil {
 		now = time.Now
 	}
 	rows := make(map[clientv3.LeaseID][]*Service)
-	for i := range snap.Services {
-		s := &snap.Services[i]
-		if s.Present {
-			id := clientv3.LeaseID(table.Entries[s.Name()].Alive.Lease)
-			rows[id] = append(rows[id], s)
+	for i := range services {
+		s := &services[i]
+		if !s.Present || s.Lease == nil {
+			continue
+		}
+		if id, err := strconv.ParseInt(*s.Lease, 16, 64); err == nil {
+			rows[clientv3.LeaseID(id)] = append(rows[clientv3.LeaseID(id)], s)
 		}
 	}
 	var group errgroup.Group
@@ -104,7 +112,10 @@ func fillLastBeats(ctx context.Context, client Lister, table *Table, snap *Snaps
 			return ctx.Err()
 		})
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("asking for last beats: %w", err)
+	}
+	return nil
 }
 
 // fillLastBeat derives when the lease was last started: now - (granted - remaining). Right after a leader change etcd grants

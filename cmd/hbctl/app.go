@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -26,9 +27,11 @@ Examples:
 
 Flags may stand anywhere on the line, up to a "--".
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found or timed out, 4 etcd not reachable, 5 permission denied.`,
-		Commands: []*cli.Command{
-			p.listCommand(), p.watchCommand(), p.registerCommand(), p.runCommand(), p.devCommand(), p.demoCommand(), p.versionCommand(), p.helpCommand(),
-		},
+		Commands: slices.Concat(
+			[]*cli.Command{p.listCommand(), p.showCommand(), p.watchCommand(), p.waitCommand()},
+			p.operationCommands(), []*cli.Command{p.forgetCommand()},
+			[]*cli.Command{p.registerCommand(), p.runCommand(), p.devCommand(), p.demoCommand(), p.versionCommand(), p.helpCommand()},
+		),
 		Reader:         p.stdin,
 		Writer:         p.stdout,
 		ErrWriter:      p.stderr,

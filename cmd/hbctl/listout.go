@@ -21,6 +21,7 @@ type listView struct {
 	ages    bool
 	colored bool
 	now     time.Time
+	extra   []column // of the narrow table, after the others
 }
 
 // write writes the list to w.
@@ -37,7 +38,11 @@ func (v listView) write(w io.Writer, snap *registry.Snapshot) error {
 	case "name":
 		return writeNames(w, snap.Services)
 	}
-	return writeTable(w, snap.Services, columns(v.format == "wide", v.ages, v.now), v.colored)
+	cols := columns(v.format == "wide", v.ages, v.now)
+	if v.format == "table" {
+		cols = append(cols, v.extra...)
+	}
+	return writeTable(w, snap.Services, cols, v.colored)
 }
 
 // writeListYAML writes what writeListJSON writes, as YAML, row by row: the YAML of a long list would fill the memory.

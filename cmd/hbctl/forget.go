@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/hbctl/hbctl/registry"
+)
+
+func (p *program) forgetCommand() *cli.Command {
+	return &cli.Command{
+		Name: "forget", Usage: "remove the rows of what is down for good", ArgsUsage: targetsUsage, Args: true,
+		UsageText: "hbctl forget [--evict] [--admin] " + targetsUsage,
+		Description: `Removes the record of instances that are down. What operators said of them stays, for when they come back, unless
+--admin is given. What is up is refused, unless --evict is given: then its incarnation is evicted for good and its holder
+ends; started anew, the service may register again.
+
+Examples:
+   hbctl forget cinder-volume/node1
+   hbctl forget --state down --host node7
+   hbctl forget --evict --reason 'moved to node2' cinder-volume/node1
+
+Shows the rows as they were. Of several targets all are tried.`,
+		Flags: append(selectorFlags(),
+			&cli.BoolFlag{Name: "admin", Usage: "forget what operators said, too"},
+			&cli.BoolFlag{Name: "evict", Usage: "also what is up: end it for good"},
+			&cli.StringFlag{Name: "reason", Usage: "why it is evicted: `REASON` is told to its holder"},
+			outputFlag(listFormats...),
+		),
+		Action: p.action(p.forget),
+	}
+}
+
+func (p *program) forget(ctx context.Context, c *cli.Context) error {
+	what, err := p.targets(c)
+	if err != nil {
+		return err
+	}
+	format, err := output(c, listFormats...)
+	if err != nil {
+		return err
+	}
+	forgetting := registry.Forgetting{Admin: c.Bool("admin"), Evict: c.Bool("evict"), Reason: c.String("reason")}
+	if c.IsSet("reason") && !forgetting.Evict {
+		return usageIn("forget", "--reason is kept with an eviction only; give --evict, or leave it out")
+	}
+	var rows []registry.Service
+	var cluster clusterState
+	err = p.withOperator(ctx, what, func(ctx context.Context, o *registry.Operator, client *clientv3.Client, names []registry.Name) error {
+		failed := worst{p: p}
+		for _, name := range names {
+			row, err := o.Forget(ctx, name, forgetting)
+			if errors.Is(err, registry.ErrUp) {
+				err = fmt.Errorf("%w with --evict", err)
+			}
+			if err != nil {
+				failed.add(p.operationError(ctx, err))
+				continue
+			}
+			rows = append(rows, *row)
+		}
+		cluster = stateOf(ctx, client)
+		return failed.err()
+	})
+	if len(rows) > 0 || err == nil {
+		view := listView{format: format, colored: p.color(p.stdout), now: time.Now()}
+		snap := &registry.Snapshot{Cluster: cluster.id, Revision: cluster.revision, Services: rows}
+		if writeErr := view.write(p.stdout, snap); writeErr != nil {
+			return errors.Join(err, fmt.Errorf("writing the rows: %w", writeErr))
+		}
+	}
+	return err
+}
