@@ -26,7 +26,7 @@ Examples:
    hbctl forget --evict --reason 'moved to node2' cinder-volume/node1
 
 Shows the rows as they were. Of several targets all are tried.`,
-		Flags: append(selectorFlags(),
+		Flags: append(append(selectorFlags(), queryFlags()...),
 			&cli.BoolFlag{Name: "admin", Usage: "forget what operators said, too"},
 			&cli.BoolFlag{Name: "evict", Usage: "also what is up: end it for good"},
 			&cli.StringFlag{Name: "reason", Usage: "why it is evicted: `REASON` is told to its holder"},
@@ -42,6 +42,10 @@ func (p *program) forget(ctx context.Context, c *cli.Context) error {
 		return err
 	}
 	format, err := output(c, listFormats...)
+	if err != nil {
+		return err
+	}
+	query, err := p.query(c)
 	if err != nil {
 		return err
 	}
@@ -68,7 +72,7 @@ func (p *program) forget(ctx context.Context, c *cli.Context) error {
 		return failed.err()
 	})
 	if len(rows) > 0 || err == nil {
-		view := listView{format: format, colored: p.color(p.stdout), now: time.Now()}
+		view := listView{format: format, query: query, colored: p.color(p.stdout), now: time.Now()}
 		snap := &registry.Snapshot{Cluster: cluster.id, Revision: cluster.revision, Services: rows}
 		if writeErr := view.write(p.stdout, snap); writeErr != nil {
 			return errors.Join(err, fmt.Errorf("writing the rows: %w", writeErr))

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -26,13 +27,15 @@ Examples:
    hbctl list --state down --age              what is down, and for how long
    hbctl list -l 'tier=gold,rack in (a,b)'    by labels
    hbctl list -o name --binary cinder-volume  one BINARY/HOST a line
-   hbctl list -o json | jq '.services[].host'
-   hbctl list --zone az1 --exit-code          ends with 3 if anything in az1 is down`,
-		Flags: append(selectorFlags(),
+   hbctl list --jq '.services[] | select(.state=="down") | .host'
+   hbctl list --zone az1 --exit-code          ends with 3 if anything in az1 is down
+   hbctl list -w                              lists, then watches`,
+		Flags: slices.Concat(selectorFlags(), queryFlags(), []cli.Flag{
 			outputFlag(listFormats...),
 			&cli.BoolFlag{Name: "age", Usage: "show ages (3s) in place of times"},
 			&cli.BoolFlag{Name: "exit-code", Usage: "end with 3 if any selected instance is down"},
-		),
+			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "list, then tell what happens, as 'hbctl watch' does"},
+		}),
 		Action: p.action(p.list),
 	}
 }
@@ -46,6 +49,19 @@ func (p *program) list(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	query, err := p.query(c)
+	if err != nil {
+		return err
+	}
+	following := ""
+	if c.Bool("watch") {
+		if c.Bool("exit-code") {
+			return usageIn("list", "--watch and --exit-code are both given; keep one of them")
+		}
+		if following, err = watchFormat(format, query); err != nil {
+			return err
+		}
+	}
 	snap, err := p.snapshot(ctx, registry.ListOptions{Prefix: p.settings.keys.Prefix(), Filter: filter, LastBeat: format != "name"})
 	if err != nil {
 		return err
@@ -53,9 +69,12 @@ func (p *program) list(ctx context.Context, c *cli.Context) error {
 	if format != "json" && format != "yaml" {
 		p.warn(snap.Warnings)
 	}
-	view := listView{format: format, ages: c.Bool("age"), colored: p.color(p.stdout), now: time.Now()}
+	view := listView{format: format, query: query, ages: c.Bool("age"), colored: p.color(p.stdout), now: time.Now()}
 	if err := view.write(p.stdout, snap); err != nil {
 		return fmt.Errorf("writing the list: %w", err)
+	}
+	if following != "" {
+		return p.watchOn(ctx, c, filter, snap.Revision, following)
 	}
 	if c.Bool("exit-code") && anyDown(snap.Services) {
 		return &exitError{code: exitNot}

@@ -21,11 +21,15 @@ type listView struct {
 	ages    bool
 	colored bool
 	now     time.Time
+	query   query
 	extra   []column // of the narrow table, after the others
 }
 
 // write writes the list to w.
 func (v listView) write(w io.Writer, snap *registry.Snapshot) error {
+	if v.query.given() {
+		return v.query.write(w, func(w io.Writer) error { return writeListJSON(w, snap) })
+	}
 	switch v.format {
 	case "json":
 		return writeListJSON(w, snap)

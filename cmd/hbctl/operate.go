@@ -91,7 +91,7 @@ func (p *program) operationCommand(op operation) *cli.Command {
 		c.UsageText = fmt.Sprintf("hbctl %s --reason REASON %s", op.name, targetsUsage)
 		c.Flags = append(c.Flags, &cli.StringFlag{Name: "reason", Usage: "`REASON` is kept and shown; required"})
 	}
-	c.Flags = append(c.Flags,
+	c.Flags = append(append(c.Flags, queryFlags()...),
 		&cli.BoolFlag{Name: "create", Usage: "also for a target that has no row yet"},
 		outputFlag(listFormats...),
 	)
@@ -106,6 +106,10 @@ func (p *program) operate(ctx context.Context, c *cli.Context, op operation) err
 		return err
 	}
 	format, err := output(c, listFormats...)
+	if err != nil {
+		return err
+	}
+	query, err := p.query(c)
 	if err != nil {
 		return err
 	}
@@ -137,7 +141,7 @@ func (p *program) operate(ctx context.Context, c *cli.Context, op operation) err
 		return failed.err()
 	})
 	if len(rows) > 0 || err == nil {
-		view := listView{format: format, colored: p.color(p.stdout), now: time.Now(), extra: []column{op.column}}
+		view := listView{format: format, query: query, colored: p.color(p.stdout), now: time.Now(), extra: []column{op.column}}
 		snap := &registry.Snapshot{Cluster: cluster.id, Revision: cluster.revision, Services: rows}
 		if writeErr := view.write(p.stdout, snap); writeErr != nil {
 			return errors.Join(err, fmt.Errorf("writing the rows: %w", writeErr))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -29,10 +30,10 @@ Examples:
    hbctl show cinder-volume/node1
    hbctl show cinder-volume/node1 -o json
    hbctl show --host node1 --age`,
-		Flags: append(selectorFlags(),
+		Flags: slices.Concat(selectorFlags(), queryFlags(), []cli.Flag{
 			outputFlag(showFormats...),
 			&cli.BoolFlag{Name: "age", Usage: "show ages (3s) in place of times"},
-		),
+		}),
 		Action: p.action(p.show),
 	}
 }
@@ -43,6 +44,10 @@ func (p *program) show(ctx context.Context, c *cli.Context) error {
 		return err
 	}
 	format, err := output(c, showFormats...)
+	if err != nil {
+		return err
+	}
+	query, err := p.query(c)
 	if err != nil {
 		return err
 	}
@@ -70,9 +75,9 @@ func (p *program) show(ctx context.Context, c *cli.Context) error {
 		return err
 	}
 	write := func() error {
-		return listView{format: format, ages: c.Bool("age"), now: time.Now()}.write(p.stdout, &snap)
+		return listView{format: format, query: query, ages: c.Bool("age"), now: time.Now()}.write(p.stdout, &snap)
 	}
-	if format == "text" {
+	if format == "text" && !query.given() {
 		write = func() error { return writeShow(p.stdout, snap.Services, c.Bool("age"), p.color(p.stdout), time.Now()) }
 	}
 	if writeErr := write(); writeErr != nil {
