@@ -30,7 +30,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found or timed out, 4 etcd no
 		Commands: slices.Concat(
 			[]*cli.Command{p.listCommand(), p.showCommand(), p.watchCommand(), p.waitCommand()},
 			p.operationCommands(), []*cli.Command{p.forgetCommand()},
-			[]*cli.Command{p.registerCommand(), p.runCommand(), p.doctorCommand(), p.devCommand(), p.demoCommand(), p.versionCommand(), p.helpCommand()},
+			[]*cli.Command{p.registerCommand(), p.runCommand(), p.doctorCommand(), p.devCommand(), p.demoCommand(), p.completionCommand(), p.versionCommand(), p.helpCommand(), p.completeCommand(), p.manCommand()},
 		),
 		Reader:         p.stdin,
 		Writer:         p.stdout,

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -43,12 +44,17 @@ func (p *program) help(c *cli.Context) error {
 func describeApp(b *strings.Builder, app *cli.App) {
 	fmt.Fprintf(b, "hbctl %s\n\nUsage: %s\n\n%s\n", app.Usage, app.UsageText, app.Description)
 	section(b, "Commands", func(w io.Writer) {
-		for _, c := range app.Commands {
+		for _, c := range visible(app) {
 			fmt.Fprintf(w, "  %s\t%s\n", strings.Join(c.Names(), ", "), c.Usage)
 		}
 	})
 	describeFlags(b, "Flags of every command", app.Flags)
 	b.WriteString("\n'hbctl help COMMAND' tells more.\n")
+}
+
+// visible gives the commands that are for people.
+func visible(app *cli.App) []*cli.Command {
+	return slices.DeleteFunc(slices.Clone(app.Commands), func(c *cli.Command) bool { return c.Hidden })
 }
 
 func describeCommand(b *strings.Builder, cmd *cli.Command) {

@@ -32,7 +32,9 @@ func nearest(typed string, candidates []string) string {
 func (g *grammar) unknownCommand(typed string) error {
 	var names []string
 	for _, c := range g.commands {
-		names = append(names, c.Names()...)
+		if !c.Hidden {
+			names = append(names, c.Names()...)
+		}
 	}
 	if s := nearest(typed, names); s != "" {
 		return usagef("unknown command %s; did you mean %q?", quoteShort(typed), s)
