@@ -28,7 +28,7 @@ Examples:
 Flags may stand anywhere on the line, up to a "--".
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found or timed out, 4 etcd not reachable, 5 permission denied.`,
 		Commands: slices.Concat(
-			[]*cli.Command{p.listCommand(), p.showCommand(), p.watchCommand(), p.waitCommand()},
+			[]*cli.Command{p.listCommand(), p.showCommand(), p.watchCommand(), p.topCommand(), p.waitCommand()},
 			p.operationCommands(), []*cli.Command{p.forgetCommand()},
 			[]*cli.Command{p.registerCommand(), p.runCommand(), p.doctorCommand(), p.devCommand(), p.demoCommand(), p.completionCommand(), p.versionCommand(), p.helpCommand(), p.completeCommand(), p.manCommand()},
 		),
