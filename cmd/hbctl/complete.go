@@ -164,6 +164,7 @@ func (t *completing) read(words []string) (waiting string) {
 func (t *completing) possible(waiting string) []candidate {
 	switch {
 	case t.dashed:
+		// A command of somebody else: the shell knows more.
 		return []candidate{{text: filesDirective}}
 	case waiting != "":
 		return t.values(waiting, "")

@@ -67,7 +67,7 @@ func (p *program) top(ctx context.Context, c *cli.Context) error {
 	watching.Go(func() {
 		for batch, err := range w.Watch(ctx, watcher.Now()) {
 			if err != nil {
-				stop(p.watchError(ctx, c, err))
+				stop(p.watchError(ctx, c, nil, err))
 				return
 			}
 			screen.Send(batch)

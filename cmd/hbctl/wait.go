@@ -111,7 +111,7 @@ func (p *program) follow(ctx context.Context, c *cli.Context, client *clientv3.C
 	}
 	for batch, err := range watching.Watch(ctx, watcher.Now()) {
 		if err != nil {
-			return p.watchError(ctx, c, err)
+			return p.watchError(ctx, c, nil, err)
 		}
 		w.take(&batch)
 		if w.stale == nil && batch.Kind != watcher.Reset && len(w.missing()) == 0 {

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 
 	"github.com/urfave/cli/v2"
@@ -16,7 +14,8 @@ func (p *program) watchCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "watch",
 		Usage:     "tell what goes up and down, as it happens",
-		UsageText: "hbctl watch [--since REVISION | --state-file FILE] [--confirm TIME] [--only-changes] [--bookmarks] [SELECTION] [-o text|json]",
+		UsageText: "hbctl watch [--since REVISION | --state-file FILE] [--confirm TIME] [--only-changes] [--bookmarks] [SELECTION] [-o text|json] [-- COMMAND [ARGUMENTS]]",
+		ArgsUsage: "[-- COMMAND [ARGUMENTS]]",
 		Description: `First tells what is there (present), then "synced", then one line for each event until it is stopped:
    up, down, updated, enabled, disabled, forgotten   it happened; down says why: expired, left, failed, replaced, ...
    suspect, cleared                                  only with --confirm, see below
@@ -37,6 +36,10 @@ With --state-file what was seen is kept in FILE, an own one for each watch. Star
 changed, with the same selection, then "synced", and no present lines. Killed at any moment it loses nothing, and
 repeats only what it was just printing.
 
+With -- COMMAND nothing is printed: COMMAND is run for each batch, what belongs together, with its JSON lines on stdin, one batch
+at a time. Only when it has ended with 0 the next follows, and the position in the state file moves; else it gets the same
+lines again, after a wait. With --state-file it sees every change at least once, whatever is killed meanwhile.
+
 An event is told when its row was selected before it or is selected after it, so a row that leaves the selection, by a
 new zone, label, status or state, is seen to leave; and what was told up is told down even if it has left since.
 
@@ -46,7 +49,8 @@ Examples:
    hbctl watch -o json | jq -r 'select(.kind=="down") | .host'
    hbctl watch -o json --since 4711        what happened after revision 4711, then what happens
    hbctl watch -o json --state-file /var/lib/hbctl/watch.state       misses nothing, also while it does not run
-   hbctl watch -o json --confirm 2s        for whoever acts on deaths: a down only when it is certain`,
+   hbctl watch -o json --confirm 2s        for whoever acts on deaths: a down only when it is certain
+   hbctl watch --state-file f --confirm 2s -- ./evacuate             acts on each death once it is certain, and misses none`,
 		Flags: append(selectorFlags(),
 			&cli.StringFlag{Name: "since", Usage: "resume after `REVISION`; 0 means from now"},
 			&cli.StringFlag{Name: "state-file", Usage: "keep what was seen in `FILE`, and go on from there when started again"},
@@ -79,15 +83,19 @@ func (p *program) watch(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	to, err := p.sink(view, c.String("output") == "text")
+	if err != nil {
+		return err
+	}
 	state, err := p.openState(c, &config)
 	if err != nil {
 		return err
 	}
-	return state.end(p.tell(ctx, c, view, config, state, from))
+	return state.end(p.tell(ctx, c, to, config, state, from))
 }
 
 // tell connects, and tells what happens until the end.
-func (p *program) tell(ctx context.Context, c *cli.Context, view *watchView, config watcher.Config, state *stateFile, from watcher.Position) error {
+func (p *program) tell(ctx context.Context, c *cli.Context, to sink, config watcher.Config, state *stateFile, from watcher.Position) error {
 	starting, cancel := p.bounded(ctx)
 	client, err := p.connect(starting, p.peek)
 	cancel()
@@ -102,13 +110,12 @@ func (p *program) tell(ctx context.Context, c *cli.Context, view *watchView, con
 	state.follow(w)
 	ctx, release := untilUnread(ctx, p.stdout)
 	defer release()
-	out := bufio.NewWriter(p.stdout)
 	for batch, err := range w.Watch(ctx, state.position(from)) {
 		if err != nil {
 			return p.watchError(ctx, c, state, err)
 		}
-		if err := view.write(out, &batch); err != nil {
-			return fmt.Errorf("writing what happened: %w", err)
+		if err := to.take(ctx, &batch); err != nil {
+			return endedWell(ctx, err)
 		}
 	}
 	return endedBySignal(ctx)

@@ -34,6 +34,7 @@ type watchView struct {
 	onlyChanges bool
 	wasReset    bool // the reader was told to forget what it had, so the next snapshot is no mere start
 	bookmarks   bool
+	unsaid      bool // that the start is complete goes without saying
 	colored     bool
 }
 
@@ -67,6 +68,8 @@ func (v *watchView) lines(b *watcher.Batch) []watchLine {
 		return lines
 	case watcher.Bookmark:
 		switch {
+		case b.Synced && v.unsaid:
+			return nil
 		case b.Synced:
 			return []watchLine{{kind: lineSynced, batch: b}}
 		case v.bookmarks:
