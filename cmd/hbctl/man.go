@@ -29,7 +29,7 @@ func manPage(app *cli.App) string {
 	fmt.Fprintf(&b, "# DESCRIPTION\n\n%s\n", prose(app.Description))
 	b.WriteString("# COMMANDS\n\n")
 	for _, c := range visible(app) {
-		fmt.Fprintf(&b, "## %s\n\n%s.\n\n    %s\n\n", strings.Join(c.Names(), ", "), sentence(c.Usage), c.UsageText)
+		fmt.Fprintf(&b, "### %s\n\n%s.\n\n    %s\n\n", strings.Join(c.Names(), ", "), sentence(c.Usage), c.UsageText)
 		b.WriteString(prose(c.Description))
 		manFlags(&b, c.Flags)
 	}
