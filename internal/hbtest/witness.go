@@ -3,6 +3,7 @@ package hbtest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -142,6 +143,13 @@ func (w *Witness) Count(kind watcher.Kind, name registry.Name) int {
 		}
 	}
 	return n
+}
+
+// Batches gives everything that was told so far.
+func (w *Witness) Batches() []watcher.Batch {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.batches)
 }
 
 // Told counts batches of the kind.
