@@ -62,9 +62,6 @@ func hold(ctx context.Context, args []string, say func(string, ...any)) error {
 		}
 		regs = append(regs, g)
 	}
-	for _, g := range regs {
-		say("up %s %d", g.Name(), g.Incarnation())
-	}
 	context.AfterFunc(regs[0].Trusted(), func() { say("untrusted %d", monotonic()) })
 
 	cut := make(chan os.Signal, 1)
@@ -72,10 +69,15 @@ func hold(ctx context.Context, args []string, say func(string, ...any)) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	for range *spin {
-		running.Go(func() { ask(ctx, regs[0], say) })
+		asks := make(chan struct{})
+		running.Go(func() { ask(ctx, regs[0], say, asks) })
+		<-asks
 	}
 	if *garbage > 0 {
 		running.Go(func() { litter(ctx, *garbage) })
+	}
+	for _, g := range regs {
+		say("up %s %d", g.Name(), g.Incarnation())
 	}
 	for {
 		select {
@@ -90,10 +92,11 @@ func hold(ctx context.Context, args []string, say func(string, ...any)) error {
 }
 
 // ask asks without a pause whether the process may act, as a service does that asks before each thing it does.
-func ask(ctx context.Context, g *registry.Registration, say func(string, ...any)) {
+func ask(ctx context.Context, g *registry.Registration, say func(string, ...any), asks chan<- struct{}) {
 	const away = time.Second // longer than a busy machine keeps a process waiting
 	was, yes, last := true, monotonic(), monotonic()
 	first := false // the next call is the first since
+	close(asks)
 	for ctx.Err() == nil {
 		begin := monotonic()
 		valid := g.Valid()
