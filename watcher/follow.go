@@ -30,6 +30,7 @@ func (s *session) follow(ctx context.Context) error {
 
 // attempt connects and tells what happens.
 func (s *session) attempt(ctx context.Context) error {
+	s.vigil.broken() // a new stream, whatever ended the last one
 	if s.queue.full() {
 		return errSlow
 	}
