@@ -30,7 +30,7 @@ type Config struct {
 	// Confirm is the confirmation window, for readers that act on deaths; default 0: none. With one, an incarnation whose key went
 	// and nobody said why is told Suspect at once, and Down only when the window is over and nothing of it came back; if its
 	// process is back by then, Cleared. The window is longer by a millisecond for each
-	// open suspect, and runs only while etcd is heard. See the package comment.
+	// of those that are suspects at once, and runs only while etcd is heard. See the package comment.
 	Confirm time.Duration
 	// BookmarkInterval is how often at most a Bookmark is sent while the prefix is quiet and the cluster's revision moves on;
 	// default DefaultBookmarkInterval.

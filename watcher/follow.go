@@ -44,6 +44,11 @@ func (s *session) attempt(ctx context.Context) error {
 	case now.Revision-s.head.revision > s.limits.replay:
 		return errHistory
 	}
+	if err := s.sameHistory(ctx); errors.Is(err, errRestored) {
+		return s.lost(ctx, err)
+	} else if err != nil {
+		return err
+	}
 	st, err := s.open(ctx)
 	if err != nil {
 		return err

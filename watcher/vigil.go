@@ -8,7 +8,7 @@ import (
 	"github.com/hbctl/hbctl/registry"
 )
 
-// confirmEach is by how much every open suspect lengthens the confirmation window of all. When many keys go at once, by a fault
+// confirmEach is by how much every suspect of a crowd lengthens the confirmation window of all. When many keys go at once, by a fault
 // of etcd, by a slip of an operator or by a real mass death, those who live need time to come back: one process registers
 // 4,000 instances a second, and etcd itself tells no more than 1,000 deaths a second.
 const confirmEach = time.Millisecond
@@ -22,6 +22,11 @@ type vigil struct {
 	heard time.Time     // the last word; zero: none yet
 	open  map[registry.Name]*watched
 	order []*watched // by when they were opened; closed ones go when they come to the front
+
+	// How many were open at once at most, and the last of these. It holds until all of them are closed: of a crowd that comes
+	// back one after the other the last needs the longest, when hardly any is left open.
+	crowd     int
+	crowdLast *watched
 }
 
 // watched is one open suspect.
@@ -47,7 +52,7 @@ func (v *vigil) word(now time.Time, gap time.Duration) {
 // resume takes over the open suspects of a view. Their windows begin again: nobody knows who tried to come back meanwhile.
 func (v *vigil) resume(view *View) {
 	clear(v.open)
-	v.order = nil
+	v.order, v.crowd, v.crowdLast = nil, 0, nil
 	v.follow(view.suspects)
 }
 
@@ -67,7 +72,13 @@ func (v *vigil) follow(changed map[registry.Name]*suspect) {
 		}
 	}
 	for len(v.order) > 0 && v.order[0].closed {
+		if v.order[0] == v.crowdLast {
+			v.crowd = 0
+		}
 		v.order = v.order[1:]
+	}
+	if len(v.open) >= v.crowd && len(v.order) > 0 {
+		v.crowd, v.crowdLast = len(v.open), v.order[len(v.order)-1]
 	}
 }
 
@@ -76,7 +87,7 @@ func (v *vigil) need() time.Duration {
 	if v.window <= 0 {
 		return 0
 	}
-	return v.window + time.Duration(len(v.open))*confirmEach
+	return v.window + time.Duration(v.crowd)*confirmEach
 }
 
 // due gives the suspects whose window is over.
