@@ -10,12 +10,16 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/hbctl/hbctl/integration/history"
 )
 
 var (
-	duration = flag.Duration("chaos.duration", 0, "run random rounds for this long; 0: the short selection")
-	seed     = flag.Uint64("chaos.seed", 0, "of the first round; 0: a random one. The others follow from it")
-	keep     = flag.String("chaos.keep", "", "keep all histories in this directory, not only those of rounds that failed")
+	duration  = flag.Duration("chaos.duration", 0, "run random rounds for this long; 0: the short selection")
+	seed      = flag.Uint64("chaos.seed", 0, "of the first round; 0: a random one. The others follow from it")
+	only      = flag.String("chaos.only", "", "one fault after another of this kind alone, as \"F10\" or \"part leader\"")
+	judgeOnly = flag.String("chaos.judge", "", "judge the histories in this directory and do nothing else")
+	keep      = flag.String("chaos.keep", "", "keep all histories in this directory, not only those of rounds that failed")
 )
 
 // roundLength is how long faults last in a round of a long run.
@@ -36,10 +40,12 @@ func TestChaos(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes, and takes a minute")
 	}
+	sum := newTally()
 	if *duration == 0 {
 		for _, s := range short {
-			t.Run(fmt.Sprint("seed ", s.seed), func(t *testing.T) { play1(t, makePlan(s.seed, s.length, s.mixed)) })
+			carryOut(t, makePlan(s.seed, s.length, s.mixed), sum)
 		}
+		t.Logf("%s", sum)
 		return
 	}
 	first := *seed
@@ -47,23 +53,32 @@ func TestChaos(t *testing.T) {
 		first = rand.Uint64()>>1 | 1
 	}
 	t.Logf("first seed %d", first)
-	rng := rand.New(rand.NewPCG(first, first))
+	rng, seed := rand.New(rand.NewPCG(first, first)), first
 	for end := time.Now().Add(*duration); time.Now().Before(end) && !t.Failed(); {
-		p := makePlan(first, roundLength, rng.IntN(3) > 0)
-		t.Run(fmt.Sprint("seed ", p.Seed), func(t *testing.T) { play1(t, p) })
-		first = rng.Uint64()>>1 | 1
+		p := makePlan(seed, roundLength, rng.IntN(3) > 0)
+		if *only != "" {
+			p = makePlanOf(seed, roundLength, *only)
+		}
+		carryOut(t, p, sum)
+		seed = rng.Uint64()>>1 | 1
+	}
+	t.Logf("first seed %d: %s", first, sum)
+	if *only == "" && sum.verdict() != history.Pass {
+		t.Errorf("verdict: %s", sum.verdict())
 	}
 }
 
-func play1(t *testing.T, p *plan) {
-	dir := directory(t, p.Seed)
-	for _, s := range p.Steps {
-		t.Logf("%s", s)
-	}
-	r := newRound(t, p, dir)
-	r.run(t.Context())
-	records := r.history(t.Context())
-	t.Logf("%d records in %s", len(records), dir)
+// carryOut runs one round and judges it.
+func carryOut(t *testing.T, p *plan, sum *tally) {
+	t.Run(fmt.Sprint("seed ", p.Seed), func(t *testing.T) {
+		dir := directory(t, p.Seed)
+		for _, s := range p.Steps {
+			t.Logf("%s", s)
+		}
+		r := newRound(t, p, dir)
+		r.run(t.Context())
+		judge(t, r.history(t.Context()), sum)
+	})
 }
 
 // directory makes the one for the histories of a round. It stays when the round failed.

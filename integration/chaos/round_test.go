@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"github.com/hbctl/hbctl/integration/history"
 	"github.com/hbctl/hbctl/internal/etcdtest"
 	"github.com/hbctl/hbctl/registry"
@@ -319,15 +317,13 @@ func (r *round) history(ctx context.Context) []history.Record {
 		}
 		all = append(all, records...)
 	}
-	slices.SortStableFunc(all, func(x, y history.Record) int { return int(x.At - y.At) })
-	return all
+	return inTime(all)
 }
 
 func (r *round) crossCheck(ctx context.Context, records []history.Record) error {
 	ctx, cancel := context.WithTimeout(ctx, caughtUp)
 	defer cancel()
-	var client *clientv3.Client = r.etcd.all
-	return r.auditor.crossCheck(ctx, client, records)
+	return r.auditor.crossCheck(ctx, r.etcd.all, records)
 }
 
 func readFile(name string) ([]history.Record, error) {

@@ -231,6 +231,23 @@ func makePlan(seed uint64, length time.Duration, mixed bool) *plan {
 	return p
 }
 
+// makePlanOf makes a plan of one kind of fault alone, given by its number or as the deed that it is.
+func makePlanOf(seed uint64, length time.Duration, fault string) *plan {
+	p := makePlan(seed, 0, false)
+	p.Length = length
+	var lanes []lane
+	for _, l := range makeLanes() {
+		l.deeds = slices.DeleteFunc(slices.Clone(l.deeds), func(c chance) bool { return string(c.deed) != fault && faultOf[c.deed] != fault })
+		if len(l.deeds) > 0 {
+			lanes = append(lanes, l)
+		}
+	}
+	if len(lanes) > 0 {
+		p.oneByOne(rand.New(rand.NewPCG(seed, 0)), lanes)
+	}
+	return p
+}
+
 func planHolder(rng *rand.Rand, h int) holderPlan {
 	out := holderPlan{Reports: -1}
 	if rng.IntN(2) == 0 {
