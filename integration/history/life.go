@@ -1,6 +1,10 @@
 package history
 
-import "math"
+import (
+	"math"
+
+	"github.com/hbctl/hbctl/registry"
+)
 
 // forever is when what did not happen ends.
 const forever = math.MaxInt64
@@ -51,6 +55,8 @@ func (l *life) name() string { return l.track.name }
 func (l *life) end(m *moment, rec *Record) {
 	l.endRevision, l.endAt, l.endRecord = rec.Revision, rec.At, rec
 	switch {
+	case m.ended != nil && m.ended.Incarnation == l.incarnation && m.ended.Cause == registry.CauseEvicted && m.evicted >= l.incarnation:
+		l.how = evicted // its holder has seen the mark, and left a word
 	case m.ended != nil && m.ended.Incarnation == l.incarnation:
 		l.how, l.cause = announced, string(m.ended.Cause)
 	case m.alive != 0 && m.lease == 0:
@@ -72,7 +78,8 @@ func (l *life) endsAt() int64 {
 	return l.endAt
 }
 
-// sameProcess says that the other incarnation is of the same registration.
+// sameProcess says that the other incarnation is of the same process, as readers tell it: by the registration, or by the process
+// that two registrations have in common. (Pids do not come back within a history: each is used by one process at most.)
 func (l *life) sameProcess(other *life) bool {
-	return l != nil && other != nil && l.registration != "" && l.registration == other.registration
+	return l != nil && other != nil && (l.registration != "" && l.registration == other.registration || l.pid != 0 && l.pid == other.pid)
 }
