@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 var (
 	duration  = flag.Duration("chaos.duration", 0, "run random rounds for this long; 0: the short selection")
 	seed      = flag.Uint64("chaos.seed", 0, "of the first round; 0: a random one. The others follow from it")
-	only      = flag.String("chaos.only", "", "one fault after another of this kind alone, as \"F10\" or \"part leader\"")
+	only      = flag.String("chaos.only", "", "these faults alone, one after another, as \"F10,part leader\"")
 	judgeOnly = flag.String("chaos.judge", "", "judge the histories in this directory and do nothing else")
 	keep      = flag.String("chaos.keep", "", "keep all histories in this directory, not only those of rounds that failed")
 )
@@ -57,7 +58,7 @@ func TestChaos(t *testing.T) {
 	for end := time.Now().Add(*duration); time.Now().Before(end) && !t.Failed(); {
 		p := makePlan(seed, roundLength, rng.IntN(3) > 0)
 		if *only != "" {
-			p = makePlanOf(seed, roundLength, *only)
+			p = makePlanOf(seed, roundLength, strings.Split(*only, ",")...)
 		}
 		carryOut(t, p, sum)
 		seed = rng.Uint64()>>1 | 1

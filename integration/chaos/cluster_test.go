@@ -21,14 +21,14 @@ import (
 // cluster is etcd: three processes with real fsyncs, which talk to each other through a proxy. What is done to them is
 // recorded here. One goroutine at a time may do it.
 type cluster struct {
-	t      testing.TB
-	nodes  *etcdtest.Nodes
-	rec    *history.Recorder
-	peers  *proxy
-	all    *clientv3.Client   // of all members
-	single []*clientv3.Client // of one each
-	ids    []string           // what the members call themselves
-	state  [memberCount]memberState
+	t       testing.TB
+	nodes   *etcdtest.Nodes
+	rec     *history.Recorder
+	peers   *proxy
+	all     *clientv3.Client   // of all members
+	single  []*clientv3.Client // of one each
+	callers callers
+	state   [memberCount]memberState
 }
 
 type memberState int
@@ -49,7 +49,7 @@ func startCluster(t testing.TB, rec *history.Recorder) *cluster {
 				c.peers.close()
 			}
 			c.peers, _ = newProxy(nil)
-			c.peers.sniff = true
+			c.peers.callers = &c.callers
 		}
 		address, err := c.peers.add(peer)
 		if err != nil {
@@ -60,13 +60,10 @@ func startCluster(t testing.TB, rec *history.Recorder) *cluster {
 	c.all = c.nodes.Client()
 	for i, node := range c.nodes.Nodes {
 		c.single = append(c.single, c.nodes.NewClient(node).Client)
-		status, err := c.single[i].Status(t.Context(), node.Endpoint())
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.ids = append(c.ids, fmt.Sprintf("%x", status.Header.MemberId))
+		c.callers.pids[i].Store(int64(node.PID()))
 		rec.Record(history.Record{Kind: history.Spawn, Target: member(i), PID: node.PID()})
 	}
+	c.peers.reset() // so that all connect again, now that it is known who is who
 	return c
 }
 
@@ -145,6 +142,7 @@ func (c *cluster) start(members ...int) {
 		at := history.Now()
 		c.nodes.Nodes[i].Start()
 		c.state[i] = runs
+		c.callers.pids[i].Store(int64(c.nodes.Nodes[i].PID()))
 		c.rec.Record(history.Record{Kind: history.Spawn, Target: member(i), PID: c.nodes.Nodes[i].PID(), At: at})
 		started = append(started, i)
 	}

@@ -211,7 +211,7 @@ func (in *injector) without(ctx context.Context, s step, target string, members 
 // part cuts one member off from the others, and leaves it to its clients.
 func (in *injector) part(ctx context.Context, s step, i int) {
 	mended := in.fault(s, member(i))
-	in.etcd.peers.part(i, in.etcd.ids[i])
+	in.etcd.peers.part(i)
 	pause(ctx, s.For)
 	in.etcd.peers.heal(s.Lossy)
 	mended()

@@ -82,10 +82,54 @@ func (a *tally) String() string {
 		fmt.Fprintf(&b, "there were no %s\n", strings.Join(missing, ", no "))
 	}
 	fmt.Fprintf(&b, "contained: %s\n", a.counts)
-	for i, q := range a.quality {
-		fmt.Fprintf(&b, "round %d:\n%s", i+1, q)
+	a.class(&b, "raw", func(q *history.Quality) *history.Metrics { return &q.Raw })
+	a.class(&b, "confirmed", func(q *history.Quality) *history.Metrics { return &q.Confirmed })
+	right, rows := 0, 0
+	var suspected extent
+	for _, q := range a.quality {
+		right, rows = right+q.ListRight, rows+q.ListRows
+		suspected.add(q.Suspected)
 	}
+	fmt.Fprintf(&b, "suspect until cleared: %s\n", suspected)
+	fmt.Fprintf(&b, "lists: P_A %.5f (%d rows)\n", float64(right)/float64(max(rows, 1)), rows)
 	return b.String()
+}
+
+// class sums up the quality of service of one class of readers.
+func (a *tally) class(b *strings.Builder, class string, of func(*history.Quality) *history.Metrics) {
+	var detection, recurrence, mistakes extent
+	var right, observed float64
+	for i := range a.quality {
+		m := of(&a.quality[i])
+		detection.add(m.Detection)
+		recurrence.add(m.Recurrence)
+		mistakes.add(m.Mistakes)
+		right, observed = right+m.Accuracy*m.Observed.Seconds(), observed+m.Observed.Seconds()
+	}
+	fmt.Fprintf(b, "%s: T_D %s; T_MR %s; T_M %s; P_A %.5f\n", class, detection, recurrence, mistakes, right/max(observed, 1))
+}
+
+// extent is how a measure was spread in several rounds: the medians of rounds lie between low and high.
+type extent struct {
+	n              int
+	low, high, max time.Duration
+}
+
+func (e *extent) add(s history.Spread) {
+	if s.N == 0 {
+		return
+	}
+	if e.n == 0 || s.Median < e.low {
+		e.low = s.Median
+	}
+	e.n, e.high, e.max = e.n+s.N, max(e.high, s.Median), max(e.max, s.Max)
+}
+
+func (e extent) String() string {
+	if e.n == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("%v to %v p50 of rounds, %v max (%d)", e.low.Round(ms), e.high.Round(ms), e.max.Round(ms), e.n)
 }
 
 // judge judges one round.

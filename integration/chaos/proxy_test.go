@@ -3,7 +3,6 @@
 package chaos
 
 import (
-	"bytes"
 	"context"
 	"net"
 	"slices"
@@ -20,7 +19,7 @@ type proxy struct {
 	listeners []net.Listener
 	members   []string     // HOST:PORT
 	delay     atomic.Int64 // of every chunk, each way
-	sniff     bool         // find out who calls: it says so in a header of HTTP, see peers
+	callers   *callers     // nil: it does not matter who calls
 
 	mu      sync.Mutex
 	held    func(k *link, way int) bool
@@ -40,7 +39,7 @@ const (
 // link is one connection through the proxy.
 type link struct {
 	member int
-	caller string // who it is from, if that is known
+	caller int // the member that it is from, or -1
 	client net.Conn
 	ctx    context.Context
 	cut    context.CancelFunc
@@ -99,7 +98,7 @@ func (p *proxy) serve(member int, address string, l net.Listener) {
 			return
 		}
 		ctx, cut := context.WithCancel(context.Background())
-		k := &link{member: member, client: conn, ctx: ctx, cut: cut}
+		k := &link{member: member, caller: p.callers.of(conn), client: conn, ctx: ctx, cut: cut}
 		p.mu.Lock()
 		p.links[k] = true
 		if p.closed {
@@ -115,10 +114,6 @@ func (p *proxy) run(k *link, address string) {
 	defer p.drop(k)
 	stop := context.AfterFunc(k.ctx, func() { hangUp(k.client) })
 	defer stop()
-	var head []byte
-	if p.sniff {
-		head = p.greet(k)
-	}
 	if !p.pass(k, requests) || !p.pass(k, answers) { // the handshake goes both ways
 		return
 	}
@@ -128,35 +123,11 @@ func (p *proxy) run(k *link, address string) {
 		return
 	}
 	defer hangUp(server)
-	if _, err := server.Write(head); err != nil {
-		return
-	}
 	defer context.AfterFunc(k.ctx, func() { hangUp(server) })()
 	var both sync.WaitGroup
 	both.Go(func() { p.pump(k, requests, server, k.client) })
 	both.Go(func() { p.pump(k, answers, k.client, server) })
 	both.Wait()
-}
-
-// greet reads the head of the first request of a member to another, which says whose it is, and gives what it has read.
-func (p *proxy) greet(k *link) []byte {
-	const most = 16 << 10
-	var head []byte
-	buffer := make([]byte, 4<<10)
-	for len(head) < most && !bytes.Contains(head, []byte("\r\n\r\n")) {
-		n, err := k.client.Read(buffer)
-		head = append(head, buffer[:n]...)
-		if err != nil {
-			break
-		}
-	}
-	if _, from, found := bytes.Cut(head, []byte("X-Server-From: ")); found {
-		id, _, _ := bytes.Cut(from, []byte("\r\n"))
-		p.mu.Lock()
-		k.caller = string(id)
-		p.mu.Unlock()
-	}
-	return head
 }
 
 func (p *proxy) pump(k *link, way int, to, from net.Conn) {
@@ -225,10 +196,9 @@ func (p *proxy) hold(requestsHeld, answersHeld bool) {
 	p.holdIf(func(_ *link, way int) bool { return held[way] })
 }
 
-// part holds what is from or to one member, given by its number and by what it calls itself. Who does not say where he is from
-// may be that one.
-func (p *proxy) part(member int, id string) {
-	p.holdIf(func(k *link, _ int) bool { return k.member == member || k.caller == id || k.caller == "" })
+// part holds what is from or to one member.
+func (p *proxy) part(member int) {
+	p.holdIf(func(k *link, _ int) bool { return k.member == member || k.caller == member })
 }
 
 func (p *proxy) holdIf(held func(k *link, way int) bool) {

@@ -231,13 +231,15 @@ func makePlan(seed uint64, length time.Duration, mixed bool) *plan {
 	return p
 }
 
-// makePlanOf makes a plan of one kind of fault alone, given by its number or as the deed that it is.
-func makePlanOf(seed uint64, length time.Duration, fault string) *plan {
+// makePlanOf makes a plan of some faults, one after another, each given by its number or as the deed that it is.
+func makePlanOf(seed uint64, length time.Duration, faults ...string) *plan {
 	p := makePlan(seed, 0, false)
 	p.Length = length
 	var lanes []lane
 	for _, l := range makeLanes() {
-		l.deeds = slices.DeleteFunc(slices.Clone(l.deeds), func(c chance) bool { return string(c.deed) != fault && faultOf[c.deed] != fault })
+		l.deeds = slices.DeleteFunc(slices.Clone(l.deeds), func(c chance) bool {
+			return !slices.Contains(faults, string(c.deed)) && !slices.Contains(faults, faultOf[c.deed])
+		})
 		if len(l.deeds) > 0 {
 			lanes = append(lanes, l)
 		}
