@@ -72,7 +72,7 @@ func (c *checker) fencedFirst(l *life) int64 {
 // outFor says that the holder was out of reach for so long before the end, without any contact.
 func (c *checker) outFor(l *life, length int64) bool {
 	for _, x := range l.owner.solid {
-		if x.from <= l.endAt && x.to+int64(c.o.Mended+c.o.Slack) >= l.endAt && min(x.to, l.endAt)-x.from >= length {
+		if x.from <= l.endAt && x.to+int64(c.o.Mended+c.o.Slack) >= l.endAt && min(x.to, l.endAt)-max(x.from, l.begin) >= length {
 			return true
 		}
 	}

@@ -52,7 +52,7 @@ func (c *checker) absence(l *life) (span, bool) {
 		case x.from > l.endAt:
 		case x.to+back < l.endAt:
 			return span{}, false
-		case min(x.to, l.endAt)-x.from >= l.patience():
+		case min(x.to, l.endAt)-max(x.from, l.begin) >= l.patience():
 			return x, true
 		}
 	}

@@ -176,7 +176,7 @@ func (r *reader) downAtLast(rec *Record, e *Event, was told, l *life) {
 		return
 	}
 	c.quality.confirms(r, rec, l)
-	early := rec.At-l.endAt < r.confirm-int64(c.o.Slack) && !e.Synthetic && (l.next == nil || l.next.begin > rec.At)
+	early := rec.At-l.endAt < r.confirm-int64(c.o.Slack) && !e.Synthetic && (l.next == nil || l.next.begin > rec.At+int64(c.o.Slack))
 	switch {
 	case early && !c.scene.did(l, l.endAt-2e9, rec.At, OpEvict, OpTakeover, OpForceDown):
 		r.fail(NoFalseDown, rec, e.Name, "incarnation %d of %s is told down %s after its key went, before the window of %s was over", e.Incarnation, e.Name, seconds(rec.At-l.endAt), seconds(r.confirm))
