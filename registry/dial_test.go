@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"google.golang.org/grpc/backoff"
 
 	"github.com/hbctl/hbctl/internal/etcdtest"
+	"github.com/hbctl/hbctl/lease"
 	"github.com/hbctl/hbctl/registry"
 )
 
@@ -69,4 +71,39 @@ func TestNewRefusesDeadClients(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Whoever is fenced is told what went wrong with the renewals, as far as it is known, and nothing that is long past.
+func TestFencedSaysWhy(t *testing.T) {
+	const ttl = 5 * time.Second
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		p := r.process(t)
+		g := p.register(t, "web/one", ttl)
+		r.server.Stop()
+		wait(t, 2*ttl, "fenced", func() bool { return p.count(registry.Fenced) == 1 })
+		if err := p.last(registry.Fenced).Err; !errors.Is(err, lease.ErrFenced) || !strings.Contains(err.Error(), "connection refused") {
+			t.Errorf("fenced for %v, want the refused connection as the reason", err)
+		}
+		r.server.Start()
+		wait(t, ttl, "it may act again", g.Valid)
+		time.Sleep(time.Hour)
+		p.net.Cut() // nothing is refused now
+		wait(t, 2*ttl, "fenced", func() bool { return p.count(registry.Fenced) == 2 })
+		if err := p.last(registry.Fenced).Err; strings.Contains(err.Error(), "connection refused") {
+			t.Errorf("fenced for %v, an hour ago", err)
+		}
+		p.net.Heal()
+	})
+}
+
+// last gives the newest event of the kind.
+func (p *process) last(kind registry.EventKind) (last registry.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.events {
+		if e.Kind == kind {
+			last = e
+		}
+	}
+	return last
 }

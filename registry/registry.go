@@ -36,6 +36,7 @@ type Registry struct {
 	groups   map[time.Duration][]*group
 	leases   map[*lease.Lease]*group
 	closing  bool
+	broken   broken
 	revoking int               // leases that are being revoked
 	empty    []chan<- struct{} // closed when no registration is left
 }
