@@ -129,6 +129,19 @@ func (c *child) count(prefix string) int {
 	return n
 }
 
+// lines gives the rest of each line that begins with the prefix.
+func (c *child) lines(prefix string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var found []string
+	for _, l := range c.said {
+		if rest, ok := strings.CutPrefix(l.text, prefix); ok {
+			found = append(found, rest)
+		}
+	}
+	return found
+}
+
 func (c *child) story() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -27,6 +27,7 @@ func TestF31ManyCrashes(t *testing.T) {
 	etcd := etcdtest.Standalone(t)
 	w := watchAll(t, etcd.Client())
 	each := gather(t, etcd, muster{processes: 4, each: n / 4, ttl: ttl})
+	t.Cleanup(each.revive) // or leaving would take them as long as it may
 	ownFirst, ownLast := crash(t, w, each.networks, n, 0, ttl)
 
 	shared := &crowd{t: t}
@@ -47,6 +48,7 @@ func TestF31ManyCrashes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	t.Cleanup(shared.revive)
 	sharedFirst, sharedLast := crash(t, w, shared.networks, n, n, ttl)
 	// A thousand revokes a second, and as much again for a busy machine.
 	if spread := ownLast - ownFirst; spread > time.Duration(n)*2*slow*time.Millisecond {
@@ -59,6 +61,14 @@ func TestF31ManyCrashes(t *testing.T) {
 	ms := time.Millisecond
 	t.Logf("F31: %d die at once, TTL %v: with a lease each the first is told down after %v and the last after %v (%.0f/s); on shared leases %v to %v; each told once",
 		n, ttl, ownFirst.Round(ms), ownLast.Round(ms), float64(n)/(ownLast-ownFirst).Seconds(), sharedFirst.Round(ms), sharedLast.Round(ms))
+}
+
+// revive mends the networks.
+func (c *crowd) revive() {
+	for _, network := range c.networks {
+		network.Break()
+		network.Heal()
+	}
 }
 
 // crash cuts the networks and says when the first and the last was told down.

@@ -65,7 +65,8 @@ func Standalone(t testing.TB, args ...string) *Nodes {
 
 // StandaloneCluster starts a cluster of n processes and returns when every one is
 // healthy. Args are added to the command line of each, with {client} in them replaced by
-// the HOST:PORT at which the node listens for clients. They are killed at the end of t,
+// the HOST:PORT at which the node listens for clients, and come last: a test of slow disks
+// passes --unsafe-no-fsync=false. They are killed at the end of t,
 // and when t has failed the end of their logs is shown. The test is skipped in short
 // mode.
 func StandaloneCluster(t testing.TB, n int, args ...string) *Nodes {
@@ -214,10 +215,7 @@ func (c *Nodes) NewClient(nodes ...*Node) *Client {
 	for _, node := range nodes {
 		endpoints = append(endpoints, node.Endpoint())
 	}
-	client := newClient(c.t, endpoints, func(ctx context.Context, addr string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "tcp", addr)
-	})
+	client := newClient(c.t, endpoints, overTCP)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.clients = append(c.clients, client)
