@@ -1,6 +1,10 @@
 package history
 
-import "math"
+import (
+	"math"
+
+	"github.com/hbctl/hbctl/registry"
+)
 
 // forever is when what did not happen ends.
 const forever = math.MaxInt64
@@ -23,6 +27,7 @@ type life struct {
 	incarnation  int64
 	lease        int64
 	registration string
+	process      string // as the alive value names it; empty if it does not
 	pid          int
 	ttl          int64
 	begin        int64
@@ -51,6 +56,8 @@ func (l *life) name() string { return l.track.name }
 func (l *life) end(m *moment, rec *Record) {
 	l.endRevision, l.endAt, l.endRecord = rec.Revision, rec.At, rec
 	switch {
+	case m.ended != nil && m.ended.Incarnation == l.incarnation && m.ended.Cause == registry.CauseEvicted:
+		l.how = evicted // the holder obeyed
 	case m.ended != nil && m.ended.Incarnation == l.incarnation:
 		l.how, l.cause = announced, string(m.ended.Cause)
 	case m.alive != 0 && m.lease == 0:
@@ -72,7 +79,10 @@ func (l *life) endsAt() int64 {
 	return l.endAt
 }
 
-// sameProcess says that the other incarnation is of the same registration.
+// sameProcess says that the other incarnation is of the same process: of the same registration, or of one that it made later.
 func (l *life) sameProcess(other *life) bool {
-	return l != nil && other != nil && l.registration != "" && l.registration == other.registration
+	if l == nil || other == nil {
+		return false
+	}
+	return l.registration != "" && l.registration == other.registration || l.process != "" && l.process == other.process
 }
