@@ -25,6 +25,9 @@ type stored struct {
 	text     string
 }
 
+// readable says that the text is the value as etcd has it.
+func (s stored) readable() bool { return !strings.HasPrefix(s.text, problem) }
+
 // problem begins the text of a value that is not kept, because it is too long for one of ours or no JSON object; why it can't
 // be read follows.
 const problem = "!"

@@ -38,6 +38,11 @@ type Config struct {
 	// StartTimeout bounds the start: past it the watch ends with ErrUnreachable. Default 0: it goes on trying until its
 	// context ends, and the reader is told Stale meanwhile. Once started, a watch never gives up.
 	StartTimeout time.Duration
+	// OnMove, if set, is told how the view moves, right after a batch was acknowledged: who applies all moves has what
+	// Watcher.View gives, at a cost that does not depend on how many instances there are. It is called by the reader's
+	// goroutine, and what it returns ends the watch, unless it is nil. Moves that mean nothing to the reader come
+	// together, a second late at most while there are more of them, and at the end of the context.
+	OnMove func(Move) error
 }
 
 // withDefaults fills in the defaults, or returns ErrInvalid.

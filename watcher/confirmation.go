@@ -11,6 +11,10 @@ import (
 // proofRetry is how long after a failed question the next is asked.
 const proofRetry = 250 * time.Millisecond
 
+// askOpen is how often the stream is asked for a word while a suspect is open. Only what lies between two words of one stream counts,
+// so with less of them a reader whose streams break again and again would wait for ever.
+const askOpen = 250 * time.Millisecond
+
 // A confirmation turns open suspects into downs, while one stream runs. That a window is over proves nothing yet: the member
 // at the other end may have been cut off from the others since, and answer for an old state in good faith. So the cluster is asked,
 // by a read that a quorum stands for, how far it is, and only a stream that has told everything up to there confirms.
@@ -48,7 +52,7 @@ func (c *confirmation) stop() {
 // word notes that the stream said something.
 func (c *confirmation) word() { c.woken = false }
 
-// wake asks for the word that ends a window: it counts only up to the last one.
+// wake asks for a word: a window counts only up to the last one.
 func (c *confirmation) wake() {
 	c.woken = true
 	c.stream.ask()
@@ -72,7 +76,7 @@ func (c *confirmation) advance(now time.Time) {
 		return
 	}
 	if left, open := c.s.vigil.wait(now); open && !c.woken {
-		c.timer.Reset(left)
+		c.timer.Reset(min(left, askOpen))
 	}
 }
 

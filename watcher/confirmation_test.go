@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -113,6 +114,59 @@ func TestWindowStandsStillWithoutContact(t *testing.T) {
 		s.Restart() // a short break counts against nobody, and a down comes of it all the same
 		wantLines(t, r.events(), []string{fmt.Sprintf("down vol/n1 inc=%d cause=deleted deleted=%d zone=az1 state=down", back, gone)})
 		if took := time.Since(begin); took < testWindow || took > 2*testWindow+3*time.Second {
+			t.Errorf("confirmed after %v", took)
+		}
+	})
+}
+
+// A break that is too short to be told as Stale does not count either.
+func TestShortBreakDoesNotCount(t *testing.T) {
+	fake(t, func(t *testing.T, s *etcdtest.FakeServer, w writer) {
+		c := s.NewClient()
+		lease := w.grant(36000)
+		inc := w.txn(putRecord(vol1), putAlive(vol1, lease))
+		r := confirming(t, c.Client, Now())
+		r.want(Snapshot)
+		r.quiet(10 * time.Second)
+		gone := w.txn(del(testKeys.Alive(vol1)))
+		r.wantSuspect(inc, gone)
+		c.Cut()
+		c.Break()
+		time.Sleep(1500 * time.Millisecond)
+		c.Heal()
+		time.Sleep(time.Second) // after 2.5 s
+		back := w.txn(putAlive(vol1, lease))
+		wantLines(t, r.events(), []string{fmt.Sprintf("cleared vol/n1 inc=%d prev=%d zone=az1 state=up", back, inc)})
+	})
+}
+
+// A reader whose connection breaks again and again is told all the same.
+func TestConfirmedBetweenBreaks(t *testing.T) {
+	fake(t, func(t *testing.T, s *etcdtest.FakeServer, w writer) {
+		c := s.NewClient()
+		inc := w.txn(putRecord(vol1), putAlive(vol1, w.grant(36000)))
+		r := confirming(t, c.Client, Now())
+		r.want(Snapshot)
+		gone := w.txn(del(testKeys.Alive(vol1)))
+		r.wantSuspect(inc, gone)
+		begin := time.Now()
+		stop := make(chan struct{})
+		var breaking sync.WaitGroup
+		breaking.Go(func() {
+			for every := time.NewTicker(700 * time.Millisecond); ; {
+				select {
+				case <-every.C:
+					c.Break()
+				case <-stop:
+					every.Stop()
+					return
+				}
+			}
+		})
+		wantLines(t, r.events(), []string{fmt.Sprintf("down vol/n1 inc=%d cause=deleted deleted=%d zone=az1 state=down", inc, gone)})
+		close(stop)
+		breaking.Wait()
+		if took := time.Since(begin); took > 4*testWindow {
 			t.Errorf("confirmed after %v", took)
 		}
 	})

@@ -20,7 +20,8 @@
 //  5. A clean stop is told with the cause left, failed or unhealthy, and a crash never is.
 //  6. What can't be replayed is found by comparing, and marked synthetic. From a bare revision, which says nothing of what
 //     the reader knew, a Reset and a Snapshot come instead. A Reset comes too when etcd's history is another one, as after
-//     a restore from a backup.
+//     a restore from a backup: its revision went back, or the key that the view has as the last one written was not written
+//     there.
 //
 // # Contact
 //

@@ -30,6 +30,7 @@ func (s *session) follow(ctx context.Context) error {
 
 // attempt connects and tells what happens.
 func (s *session) attempt(ctx context.Context) error {
+	s.vigil.broken() // a new stream, whatever ended the last one
 	if s.queue.full() {
 		return errSlow
 	}
@@ -43,6 +44,11 @@ func (s *session) attempt(ctx context.Context) error {
 		return s.lost(ctx, fmt.Errorf("etcd's revision went back from %d to %d", s.head.revision, now.Revision))
 	case now.Revision-s.head.revision > s.limits.replay:
 		return errHistory
+	}
+	if err := s.sameHistory(ctx); errors.Is(err, errRestored) {
+		return s.lost(ctx, err)
+	} else if err != nil {
+		return err
 	}
 	st, err := s.open(ctx)
 	if err != nil {

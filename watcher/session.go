@@ -202,5 +202,5 @@ func (s *session) look(ctx context.Context, limit time.Duration) (*pb.ResponseHe
 
 // list reads everything at one revision; 0 is the newest.
 func (s *session) list(ctx context.Context, revision int64) (*listing, error) {
-	return s.rules.list(ctx, s.client, revision, max(s.patience, minPage))
+	return s.rules.list(ctx, s.client, revision, max(s.patience, minPage), func() { s.heard() })
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // View is all that a reader was told of last, and where: a position to resume from of which nothing gets lost, see From. It
-// is made by a Watcher and does not change any more. Its JSON form can be kept; read it with json.Unmarshal.
+// is made by a Watcher and does not change any more, unless by Apply. Its JSON form can be kept; read it with json.Unmarshal.
 type View struct {
 	cluster   uint64
 	prefix    string

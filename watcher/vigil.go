@@ -49,6 +49,10 @@ func (v *vigil) word(now time.Time, gap time.Duration) {
 	v.heard = now
 }
 
+// broken notes that the way to etcd broke. What passes until the next word is no contact, however short it is: whoever wants to come
+// back may have been cut off with the reader, and of a window of two seconds a break of one and a half leaves nothing.
+func (v *vigil) broken() { v.heard = time.Time{} }
+
 // resume takes over the open suspects of a view. Their windows begin again: nobody knows who tried to come back meanwhile.
 func (v *vigil) resume(view *View) {
 	clear(v.open)

@@ -51,8 +51,8 @@ func New(client *clientv3.Client, cfg Config) (*Watcher, error) {
 // Everything that passes is mended inside, and told by Stale and Live. An error is the last thing in the sequence and comes
 // with an empty Batch: ErrInvalid, ErrFuture or ErrOtherCluster for the position, ErrBusy while another Watch of this Watcher
 // runs, ErrUnreachable after Config.StartTimeout, etcd's own error for rights or credentials that are refused at the start
-// (such as rpctypes.ErrPermissionDenied), and any error once the client is closed. Reading needs the right to read the whole
-// prefix.
+// (such as rpctypes.ErrPermissionDenied), what Config.OnMove returned, and any error once the client is closed. Reading needs the
+// right to read the whole prefix.
 //
 // The sequence can be ranged over once more; it begins at from again.
 func (w *Watcher) Watch(ctx context.Context, from Position) iter.Seq2[Batch, error] {
@@ -78,17 +78,21 @@ func (w *Watcher) watch(ctx context.Context, from Position, yield func(Batch, er
 	running.Go(func() { s.run(ctx, from) })
 	defer running.Wait()
 	defer cancel()
+	m := &moves{tell: w.cfg.OnMove}
 	for {
 		it, err := s.queue.next(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return w.tellMoves(m)
 		case err != nil:
 			return err
 		case !it.silent && !yield(w.place(it.batch), nil):
 			return nil
 		}
 		w.acknowledge(&it)
+		if err := w.moved(m, &it); err != nil {
+			return err
+		}
 	}
 }
 

@@ -19,9 +19,28 @@ type Client struct {
 	*Gate
 }
 
+// Dial makes a client with a network of its own, for a process that a test has started: it has no test to end with, and is
+// its caller's to close.
+func Dial(endpoints []string, configure ...func(*clientv3.Config)) (*Client, error) {
+	return makeClient(endpoints, overTCP, configure)
+}
+
+func overTCP(ctx context.Context, addr string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", addr)
+}
+
 // newClient makes a client whose connections come from dial, through a Gate.
 func newClient(t testing.TB, endpoints []string, dial dialer, configure ...func(*clientv3.Config)) *Client {
 	t.Helper()
+	client, err := makeClient(endpoints, dial, configure)
+	if err != nil {
+		t.Fatalf("etcdtest: new client: %v", err)
+	}
+	return client
+}
+
+func makeClient(endpoints []string, dial dialer, configure []func(*clientv3.Config)) (*Client, error) {
 	gate := newGate()
 	cfg := clientv3.Config{
 		Endpoints: endpoints,
@@ -38,9 +57,9 @@ func newClient(t testing.TB, endpoints []string, dial dialer, configure ...func(
 	}
 	client, err := clientv3.New(cfg)
 	if err != nil {
-		t.Fatalf("etcdtest: new client: %v", err)
+		return nil, err
 	}
-	return &Client{Client: client, Gate: gate}
+	return &Client{Client: client, Gate: gate}, nil
 }
 
 // shut closes the client, unless the test has done so already.

@@ -64,10 +64,19 @@ func Standalone(t testing.TB, args ...string) *Nodes {
 }
 
 // StandaloneCluster starts a cluster of n processes and returns when every one is
-// healthy. Args are added to the command line of each. They are killed at the end of t,
+// healthy. Args are added to the command line of each, and come last: a test of slow disks passes
+// --unsafe-no-fsync=false. They are killed at the end of t,
 // and when t has failed the end of their logs is shown. The test is skipped in short
 // mode.
 func StandaloneCluster(t testing.TB, n int, args ...string) *Nodes {
+	t.Helper()
+	return StandaloneClusterVia(t, n, nil, args...)
+}
+
+// StandaloneClusterVia is StandaloneCluster with something between the nodes: via is
+// told the HOST:PORT where a node listens for the others, and gives the one that they
+// are to use instead.
+func StandaloneClusterVia(t testing.TB, n int, via func(i int, peer string) string, args ...string) *Nodes {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("etcdtest: starts processes")
@@ -77,7 +86,7 @@ func StandaloneCluster(t testing.TB, n int, args ...string) *Nodes {
 	dir := t.TempDir()
 	t.Cleanup(c.close)
 	for try := 1; ; try++ {
-		c.Nodes = plan(t, program, filepath.Join(dir, fmt.Sprint(try)), n, args)
+		c.Nodes = plan(t, program, filepath.Join(dir, fmt.Sprint(try)), n, via, args)
 		err := c.launch()
 		if err == nil {
 			return c
@@ -90,11 +99,11 @@ func StandaloneCluster(t testing.TB, n int, args ...string) *Nodes {
 }
 
 // plan lays out n nodes, with ports that are free now.
-func plan(t testing.TB, program, dir string, n int, args []string) []*Node {
+func plan(t testing.TB, program, dir string, n int, via func(int, string) string, args []string) []*Node {
 	t.Helper()
 	addresses := freeAddresses(t, 2*n)
 	nodes := make([]*Node, n)
-	var members []string
+	var members, known []string
 	for i := range nodes {
 		nodes[i] = &Node{
 			t:      t,
@@ -103,9 +112,13 @@ func plan(t testing.TB, program, dir string, n int, args []string) []*Node {
 			client: addresses[2*i],
 			peer:   addresses[2*i+1],
 		}
-		members = append(members, nodes[i].name+"=http://"+nodes[i].peer)
+		known = append(known, nodes[i].peer)
+		if via != nil {
+			known[i] = via(i, nodes[i].peer)
+		}
+		members = append(members, nodes[i].name+"=http://"+known[i])
 	}
-	for _, node := range nodes {
+	for i, node := range nodes {
 		node.args = append([]string{
 			program,
 			"--name=" + node.name,
@@ -113,7 +126,7 @@ func plan(t testing.TB, program, dir string, n int, args []string) []*Node {
 			"--listen-client-urls=http://" + node.client,
 			"--advertise-client-urls=http://" + node.client,
 			"--listen-peer-urls=http://" + node.peer,
-			"--initial-advertise-peer-urls=http://" + node.peer,
+			"--initial-advertise-peer-urls=http://" + known[i],
 			"--initial-cluster=" + strings.Join(members, ","),
 			"--unsafe-no-fsync",
 			"--log-outputs=stderr",
@@ -196,10 +209,7 @@ func (c *Nodes) NewClient(nodes ...*Node) *Client {
 	for _, node := range nodes {
 		endpoints = append(endpoints, node.Endpoint())
 	}
-	client := newClient(c.t, endpoints, func(ctx context.Context, addr string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "tcp", addr)
-	})
+	client := newClient(c.t, endpoints, overTCP)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.clients = append(c.clients, client)
