@@ -171,3 +171,6 @@ func (w *Watcher) tellMoves(m *moves) error {
 	}
 	return m.tell(move)
 }
+
+// Clone gives a copy that moves on its own. It costs a copy of one pointer for each instance.
+func (v *View) Clone() *View { return v.clone() }

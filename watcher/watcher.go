@@ -8,6 +8,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/hbctl/hbctl/lease"
 	"github.com/hbctl/hbctl/registry"
 )
 
@@ -26,10 +27,11 @@ type Watcher struct {
 }
 
 // New makes a Watcher. It talks to nobody yet. The client stays the caller's, who closes it after the last Watch; its own
-// settings for reconnecting do not matter. It returns ErrInvalid.
+// settings for reconnecting do not matter to the watch (see lease.DialOptions for what else they do), and its endpoints should
+// name all members. It returns ErrInvalid, also for a client that is closed or has no endpoints.
 func New(client *clientv3.Client, cfg Config) (*Watcher, error) {
-	if client == nil {
-		return nil, fmt.Errorf("%w: an etcd client is needed", ErrInvalid)
+	if err := lease.CheckClient(client); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	keys, err := registry.NewKeys(cfg.Prefix)
 	if err != nil {
@@ -86,7 +88,7 @@ func (w *Watcher) watch(ctx context.Context, from Position, yield func(Batch, er
 			return w.tellMoves(m)
 		case err != nil:
 			return err
-		case !it.silent && !yield(w.place(it.batch), nil):
+		case !it.silent && !yield(w.place(it.batch, from), nil):
 			return nil
 		}
 		w.acknowledge(&it)
@@ -96,11 +98,13 @@ func (w *Watcher) watch(ctx context.Context, from Position, yield func(Batch, er
 	}
 }
 
-// place gives a word about the stream itself the position that the reader is at.
-func (w *Watcher) place(b Batch) Batch {
+// place gives a word about the stream itself the position that the reader is at. Before etcd was reached that is the one that he
+// came with: told 0, a reader who keeps the position of his last batch would begin at now, and miss all that was in between.
+func (w *Watcher) place(b Batch, from Position) Batch {
 	if b.Kind == Stale || b.Kind == Live {
 		w.mu.Lock()
 		defer w.mu.Unlock()
+		b.Revision = from.revision
 		if w.view != nil {
 			b.Cluster, b.Revision = w.view.cluster, w.view.position()
 		}

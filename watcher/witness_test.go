@@ -83,6 +83,23 @@ func TestRestoredBackupThatGrewPastThePosition(t *testing.T) {
 	}
 }
 
+// What a service wrote by hand has white space and escapes, and a view that was kept must go on as if it had not.
+func TestWitnessWrittenByHand(t *testing.T) {
+	fake(t, func(t *testing.T, s *etcdtest.FakeServer, w writer) {
+		lease := w.grant(36000)
+		w.txn(putAlive(vol1, lease), write{key: testKeys.Record(vol1), value: []byte("{ \"schema\": 1,\n \"binary\":\"vol\", \"host\":\"n1\", \"zone\":\"\\u0061z1\", \"n\": 1.0e2 }\n")})
+		r := watch(t, s.Client(), Now())
+		r.want(Snapshot)
+		r.quiet(time.Second)
+		view := throughJSON(t, r.w.View())
+		r.stop()
+		r = watch(t, s.Client(), From(view))
+		if b := r.next(); b.Kind != Bookmark || !b.Synced {
+			t.Fatalf("got %s %v, want the synced bookmark", b.Kind, b.Reason)
+		}
+	})
+}
+
 func TestWitness(t *testing.T) {
 	r, s := testRules(registry.Filter{}), newStore()
 	if _, some := s.view(r).witness(testKeys); some {
