@@ -24,6 +24,15 @@ test: ## run every test, under the race detector (minutes; starts etcd processes
 test-short: ## run the tests that start no process and wait for no clock
 	$(GO) test -short ./...
 
+DURATION ?= 15m
+SEED     ?= 0
+KEEP     ?=
+
+.PHONY: chaos
+chaos: ## break everything at random for DURATION, from SEED, and judge it; KEEP=DIR keeps the histories
+	$(GO) test ./integration/chaos -run '^TestChaos$$' -count=1 -v -timeout 0 -args \
+		-chaos.duration=$(DURATION) -chaos.seed=$(SEED) -chaos.keep='$(KEEP)'
+
 .PHONY: lint
 lint: ## run golangci-lint; the first time it is built, which takes 2 minutes
 	$(LINT) run ./...
@@ -39,6 +48,10 @@ vet: ## run go vet
 .PHONY: check
 check: ## do all that has to pass before a change goes in
 	.ci/run
+
+.PHONY: faults
+faults: ## inject every fault of integration/faults/FAULTS.md, the long way
+	$(GO) test -v -timeout 60m ./integration/faults -args -long | grep -E -e '^ +[a-z_]+_test\.go:[0-9]+: F[0-9]+: ' -e '^(---|FAIL|PASS|ok|panic)'
 
 .PHONY: break
 break: ## break each guarantee on purpose, and see that its test fails (minutes)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hbctl/hbctl/internal/etcdtest"
+	"github.com/hbctl/hbctl/internal/hbtest"
 )
 
 // A service needs no library of ours: one written with etcdctl alone, as ARCHITECTURE.md says, is listed and watched like any
@@ -22,7 +23,7 @@ func TestServiceWrittenByHand(t *testing.T) {
 	etcdctl := etcdtest.Binary(t, "go.etcd.io/etcd/etcdctl/v3")
 	dev := hbctl(t, nil, "dev", "--listen", "127.0.0.1:0")
 	var endpoint string
-	eventually(t, 20*time.Second, "hbctl dev says where it is", func() bool {
+	hbtest.Eventually(t, 20*time.Second, "hbctl dev says where it is", func() bool {
 		endpoint = regexp.MustCompile(`127\.0\.0\.1:[1-9][0-9]*`).FindString(dev.said())
 		return endpoint != ""
 	})
@@ -37,7 +38,7 @@ func TestServiceWrittenByHand(t *testing.T) {
 		return string(out)
 	}
 	watch := hbctl(t, []string{endpoint}, "watch", "-o", "json")
-	eventually(t, 10*time.Second, "the watch is complete", func() bool { return strings.Contains(watch.said(), `"synced"`) })
+	hbtest.Eventually(t, 10*time.Second, "the watch is complete", func() bool { return strings.Contains(watch.said(), `"synced"`) })
 
 	lease := strings.Fields(ctl("lease", "grant", "3"))[1]
 	ctl("put", "/hb/instances/web/node1", `{"schema":1,"binary":"web","host":"node1","zone":"az1"}`)
@@ -45,8 +46,8 @@ func TestServiceWrittenByHand(t *testing.T) {
 	if s := listed(t, endpoint); s.State != "up" || s.Zone != "az1" || s.Lease != strings.TrimLeft(lease, "0") {
 		t.Errorf("listed as %+v, want up in az1 with lease %s", s, lease)
 	}
-	eventually(t, 10*time.Second, "it is listed as down", func() bool { return listed(t, endpoint).State == "down" })
-	eventually(t, 5*time.Second, "the watch told up and down", func() bool {
+	hbtest.Eventually(t, 10*time.Second, "it is listed as down", func() bool { return listed(t, endpoint).State == "down" })
+	hbtest.Eventually(t, 5*time.Second, "the watch told up and down", func() bool {
 		up, down := strings.Index(watch.said(), `"kind":"up"`), strings.Index(watch.said(), `"kind":"down"`)
 		return up >= 0 && down > up && strings.Contains(watch.said()[down:], `"cause":"expired"`)
 	})

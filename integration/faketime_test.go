@@ -11,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/hbctl/hbctl/internal/etcdtest"
+	"github.com/hbctl/hbctl/internal/hbtest"
 	"github.com/hbctl/hbctl/registry"
 	"github.com/hbctl/hbctl/watcher"
 )
@@ -40,125 +41,46 @@ type process struct {
 func (b *bubble) process(t *testing.T) *process {
 	t.Helper()
 	p := &process{net: b.NewClient()}
-	p.Registry = newRegistry(t, p.net.Client, func(c *registry.Config) {
+	p.Registry = hbtest.NewRegistry(t, p.net.Client, func(c *registry.Config) {
 		c.Boottime = func() time.Duration { return time.Since(b.begin) }
 	})
 	return p
-}
-
-var machines int
-
-// newRegistry makes a registry of another machine, without reports, that is closed at the end of the test.
-func newRegistry(t testing.TB, client *clientv3.Client, configure ...func(*registry.Config)) *registry.Registry {
-	t.Helper()
-	machines++
-	cfg := registry.Config{
-		ReportInterval: -1,
-		Process:        &registry.Process{PID: 1, Start: "1", MachineID: fmt.Sprint(machines), BootID: "b", PIDNamespace: "n"},
-	}
-	for _, c := range configure {
-		c(&cfg)
-	}
-	r, err := registry.New(client, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		_ = r.Close(ctx)
-	})
-	return r
-}
-
-func register(t testing.TB, r *registry.Registry, name registry.Name, ttl time.Duration, change ...func(*registry.Instance)) *registry.Registration {
-	t.Helper()
-	in := registry.Instance{Name: name, TTL: ttl, RegisterTimeout: 30 * time.Second}
-	for _, c := range change {
-		c(&in)
-	}
-	g, err := r.Register(context.Background(), in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return g
-}
-
-func node(i int) registry.Name {
-	return registry.Name{Binary: "vol", Host: fmt.Sprintf("node%03d", i)}
-}
-
-func closeWithin(t testing.TB, limit time.Duration, closer func(context.Context) error) error {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	return closer(ctx)
-}
-
-func list(t testing.TB, client *clientv3.Client) map[registry.Name]registry.Service {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	snap, err := registry.List(ctx, client, registry.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	rows := map[registry.Name]registry.Service{}
-	for _, s := range snap.Services {
-		rows[s.Name()] = s
-	}
-	return rows
-}
-
-// eventually waits until the condition holds and says how long it took.
-func eventually(t testing.TB, limit time.Duration, what string, holds func() bool) time.Duration {
-	t.Helper()
-	begin := time.Now()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
-		if time.Since(begin) > limit {
-			t.Fatalf("not within %v: %s", limit, what)
-		}
-		<-tick.C
-	}
-	return time.Since(begin)
 }
 
 // Guarantee 1: a crash is exactly one down, also for a reader that was away while it happened, and history was compacted.
 func TestCrashIsOneDown(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, b *bubble) {
 		crashing, living := b.process(t), b.process(t)
-		dead := register(t, crashing.Registry, node(1), 5*time.Second)
-		register(t, living.Registry, node(2), 5*time.Second)
-		early := watch(t, b.client, watcher.Now())
-		away := watch(t, b.client, watcher.Now())
-		away.stop()
+		dead := hbtest.Register(t, crashing.Registry, hbtest.Node(1), 5*time.Second)
+		hbtest.Register(t, living.Registry, hbtest.Node(2), 5*time.Second)
+		early := hbtest.Watch(t, b.client, watcher.Now())
+		away := hbtest.Watch(t, b.client, watcher.Now())
+		away.Stop()
 
 		crashing.net.Gate.Cut()
 		crashed := time.Now()
 		incarnation := dead.Incarnation()
-		if cause := early.down(7*time.Second, node(1), incarnation); cause != "expired" {
+		if cause := early.Down(7*time.Second, hbtest.Node(1), incarnation); cause != "expired" {
 			t.Errorf("cause %s, want expired", cause)
 		}
 		t.Logf("TTL 5s: down after %v", time.Since(crashed))
 		time.Sleep(time.Minute)
 		b.Compact(0)
 
-		back := watch(t, b.client, watcher.From(away.watcher.View()))
-		if cause := back.down(time.Second, node(1), incarnation); cause != "lost" {
+		back := hbtest.Watch(t, b.client, watcher.From(away.Watcher.View()))
+		if cause := back.Down(time.Second, hbtest.Node(1), incarnation); cause != "lost" {
 			t.Errorf("cause %s of an unseen end, want lost", cause)
 		}
-		again := watch(t, b.client, watcher.From(back.watcher.View()))
+		again := hbtest.Watch(t, b.client, watcher.From(back.Watcher.View()))
 		time.Sleep(time.Minute)
-		early.consistent()
-		for name, w := range map[string]*witness{"early": early, "back": back} {
-			if n := w.count(watcher.Down, registry.Name{}); n != 1 {
-				t.Errorf("%s was told %d downs, want 1:\n%s", name, n, w.story())
+		early.Consistent()
+		for name, w := range map[string]*hbtest.Witness{"early": early, "back": back} {
+			if n := w.Count(watcher.Down, registry.Name{}); n != 1 {
+				t.Errorf("%s was told %d downs, want 1:\n%s", name, n, w.Story())
 			}
 		}
-		if n := again.count(watcher.Down, registry.Name{}); n != 0 {
-			t.Errorf("a down was told again to who had taken it:\n%s", again.story())
+		if n := again.Count(watcher.Down, registry.Name{}); n != 0 {
+			t.Errorf("a down was told again to who had taken it:\n%s", again.Story())
 		}
 	})
 }
@@ -180,16 +102,16 @@ func TestUnreachableIsNotDown(t *testing.T) {
 				p := b.process(t)
 				var regs []*registry.Registration
 				for i := range 10 {
-					regs = append(regs, register(t, p.Registry, node(i), 5*time.Second))
+					regs = append(regs, hbtest.Register(t, p.Registry, hbtest.Node(i), 5*time.Second))
 				}
 				net := b.NewClient()
-				w := watch(t, net.Client, watcher.Now())
+				w := hbtest.Watch(t, net.Client, watcher.Now())
 				trouble(b, net)
 				time.Sleep(30 * time.Second)
-				if n := w.count(watcher.Down, registry.Name{}); n != 0 {
-					t.Errorf("%d false downs:\n%s", n, w.story())
+				if n := w.Count(watcher.Down, registry.Name{}); n != 0 {
+					t.Errorf("%d false downs:\n%s", n, w.Story())
 				}
-				stale, live := w.told(watcher.Stale), w.told(watcher.Live)
+				stale, live := w.Told(watcher.Stale), w.Told(watcher.Live)
 				if stale != live || stale == 0 && name != "etcd restarted at 0.7 TTL" { // over in less than it takes to be stale
 					t.Errorf("told stale %d and live %d times", stale, live)
 				}
@@ -207,13 +129,13 @@ func TestUnreachableIsNotDown(t *testing.T) {
 func TestDeathAroundARestart(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, b *bubble) {
 		p := b.process(t)
-		g := register(t, p.Registry, node(1), 5*time.Second)
-		w := watch(t, b.client, watcher.Now())
+		g := hbtest.Register(t, p.Registry, hbtest.Node(1), 5*time.Second)
+		w := hbtest.Watch(t, b.client, watcher.Now())
 		p.net.Gate.Cut()
 		time.Sleep(3500 * time.Millisecond)
 		b.Restart()
 		restarted := time.Now()
-		if cause := w.down(10*time.Second, node(1), g.Incarnation()); cause != "expired" {
+		if cause := w.Down(10*time.Second, hbtest.Node(1), g.Incarnation()); cause != "expired" {
 			t.Errorf("cause %s", cause)
 		}
 		// The full TTL again, the election timeout that a new leader adds, and the expiry scan.
@@ -230,27 +152,25 @@ func TestFencedBeforeDown(t *testing.T) {
 		inFakeTime(t, func(t *testing.T, b *bubble) {
 			const holders = 30
 			fenced := make(chan time.Time, holders)
-			w := watch(t, b.client, watcher.Now())
+			w := hbtest.Watch(t, b.client, watcher.Now())
 			for i := range holders {
 				p := b.process(t)
-				g := register(t, p.Registry, node(i), ttl)
+				g := hbtest.Register(t, p.Registry, hbtest.Node(i), ttl)
 				time.AfterFunc(5*time.Second+time.Duration(i)*97*time.Millisecond, func() {
 					context.AfterFunc(g.Trusted(), func() { fenced <- time.Now() })
 					p.net.Gate.Cut()
 				})
 			}
-			w.await(20*time.Second, "all are down", func(watcher.Batch) bool {
-				return w.count(watcher.Down, registry.Name{}) == holders
+			w.Await(20*time.Second, "all are down", func(watcher.Batch) bool {
+				return w.Count(watcher.Down, registry.Name{}) == holders
 			})
 			fences := map[int]time.Time{}
 			for i := range holders {
 				fences[i] = <-fenced
 			}
 			// The n-th to be cut is the n-th to be fenced only roughly, so each down is held against the fences before it.
-			w.mu.Lock()
-			defer w.mu.Unlock()
 			downs := 0
-			for _, batch := range w.batches {
+			for _, batch := range w.Batches() {
 				for _, e := range batch.Events {
 					if e.Kind == watcher.Down {
 						before := 0
@@ -274,11 +194,11 @@ func TestFencedBeforeDown(t *testing.T) {
 // Guarantee 4: what the events add up to is what a list at the same revision has.
 func TestFoldEqualsList(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, b *bubble) {
-		w := watch(t, b.client, watcher.Now())
+		w := hbtest.Watch(t, b.client, watcher.Now())
 		p, q := b.process(t), b.process(t)
-		first := register(t, p.Registry, node(1), 2*time.Second)
-		register(t, q.Registry, node(2), 2*time.Second, func(in *registry.Instance) { in.Labels = map[string]string{"a": "b"} })
-		third := register(t, p.Registry, node(3), 2*time.Second)
+		first := hbtest.Register(t, p.Registry, hbtest.Node(1), 2*time.Second)
+		hbtest.Register(t, q.Registry, hbtest.Node(2), 2*time.Second, func(in *registry.Instance) { in.Labels = map[string]string{"a": "b"} })
+		third := hbtest.Register(t, p.Registry, hbtest.Node(3), 2*time.Second)
 		put(t, b.client, "/hb/admin/vol/node002", `{"schema":1,"disabled":{"reason":"r"}}`)
 		if err := first.Update(t.Context(), func(in *registry.Instance) { in.Zone = "az2" }); err != nil {
 			t.Fatal(err)
@@ -286,7 +206,7 @@ func TestFoldEqualsList(t *testing.T) {
 		put(t, b.client, "/hb/admin/vol/node003", `{"schema":1,"forced_down":{"reason":"r"}}`)
 		q.net.Gate.Cut()
 		time.Sleep(10 * time.Second)
-		if err := closeWithin(t, 5*time.Second, third.Close); err != nil {
+		if err := hbtest.CloseWithin(5*time.Second, third.Close); err != nil {
 			t.Fatal(err)
 		}
 		remove(t, b.client, "/hb/admin/vol/node003")
@@ -294,19 +214,19 @@ func TestFoldEqualsList(t *testing.T) {
 		remove(t, b.client, "/hb/instances/vol/node004")
 		put(t, b.client, "/hb/junk", "x")
 		last := revisionOf(t, b.client)
-		w.await(5*time.Second, "the last revision", func(batch watcher.Batch) bool { return batch.Revision >= last-1 })
+		w.Await(5*time.Second, "the last revision", func(batch watcher.Batch) bool { return batch.Revision >= last-1 })
 		time.Sleep(3 * time.Second)
-		w.consistent()
+		w.Consistent()
 		compareFold(t, b.client, w)
 	})
 }
 
 // compareFold holds the fold of the witness' batches against a list at each of their revisions.
-func compareFold(t *testing.T, client *clientv3.Client, w *witness) {
+func compareFold(t *testing.T, client *clientv3.Client, w *hbtest.Witness) {
 	t.Helper()
 	fold := map[registry.Name]registry.Service{}
 	compared := 0
-	for _, batch := range w.batches {
+	for _, batch := range w.Batches() {
 		if batch.Kind == watcher.Snapshot {
 			clear(fold)
 			for _, s := range batch.Services {
@@ -356,27 +276,27 @@ func deref[T any](p *T) any {
 // Guarantee 5: a clean stop is never a crash, and a crash never a clean stop.
 func TestCleanStopIsToldFromACrash(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, b *bubble) {
-		w := watch(t, b.client, watcher.Now())
+		w := hbtest.Watch(t, b.client, watcher.Now())
 		for i := range 20 {
 			p := b.process(t)
-			g := register(t, p.Registry, node(i), 2*time.Second)
+			g := hbtest.Register(t, p.Registry, hbtest.Node(i), 2*time.Second)
 			incarnation := g.Incarnation()
 			want := "left"
 			if i%2 == 0 {
 				p.net.Gate.Cut()
 				want = "expired"
 				// A stop that can't reach etcd ends as a crash.
-				if err := closeWithin(t, time.Second, g.Close); !errors.Is(err, registry.ErrLeaving) {
+				if err := hbtest.CloseWithin(time.Second, g.Close); !errors.Is(err, registry.ErrLeaving) {
 					t.Errorf("Close without a network: %v, want ErrLeaving", err)
 				}
-			} else if err := closeWithin(t, time.Second, g.Close); err != nil {
+			} else if err := hbtest.CloseWithin(time.Second, g.Close); err != nil {
 				t.Error(err)
 			}
-			if got := w.down(5*time.Second, node(i), incarnation); got != want {
-				t.Errorf("%s: cause %s, want %s", node(i), got, want)
+			if got := w.Down(5*time.Second, hbtest.Node(i), incarnation); got != want {
+				t.Errorf("%s: cause %s, want %s", hbtest.Node(i), got, want)
 			}
 		}
-		w.consistent()
+		w.Consistent()
 	})
 }
 
@@ -384,21 +304,21 @@ func TestCleanStopIsToldFromACrash(t *testing.T) {
 func TestStaleHolderHurtsNobody(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, b *bubble) {
 		p := b.process(t)
-		old := register(t, p.Registry, node(1), 5*time.Second)
+		old := hbtest.Register(t, p.Registry, hbtest.Node(1), 5*time.Second)
 		oldIncarnation := old.Incarnation()
 		p.net.Gate.Cut()
-		successor := register(t, b.process(t).Registry, node(1), 5*time.Second)
+		successor := hbtest.Register(t, b.process(t).Registry, hbtest.Node(1), 5*time.Second)
 		before := keys(t, b.client)
 		// The old holder wakes up, and all that it had to say arrives late: a change, its leave, its renewals.
 		go func() { _ = old.Update(context.Background(), func(in *registry.Instance) { in.Zone = "old" }) }()
-		_ = closeWithin(t, time.Second, old.Close)
+		_ = hbtest.CloseWithin(time.Second, old.Close)
 		p.net.Gate.Heal()
 		<-old.Done()
 		time.Sleep(20 * time.Second)
 		if after := keys(t, b.client); after != before {
 			t.Errorf("the old holder (incarnation %d) wrote:\nbefore %s\nafter  %s", oldIncarnation, before, after)
 		}
-		if !successor.Valid() || list(t, b.client)[node(1)].State != registry.Up {
+		if !successor.Valid() || hbtest.List(t, b.client)[hbtest.Node(1)].State != registry.Up {
 			t.Error("the successor was hurt")
 		}
 	})

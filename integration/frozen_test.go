@@ -9,6 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/hbctl/hbctl/internal/etcdtest"
+	"github.com/hbctl/hbctl/internal/hbtest"
 	"github.com/hbctl/hbctl/registry"
 	"github.com/hbctl/hbctl/watcher"
 )
@@ -22,7 +23,7 @@ func TestWatchedMemberFreezes(t *testing.T) {
 	etcd := etcdtest.StandaloneCluster(t, 3)
 	leader, followers := etcd.Leader(), etcd.Followers()
 	writer := etcd.NewClient(leader).Client
-	w := watch(t, etcd.NewClient(followers...).Client, watcher.Now())
+	w := hbtest.Watch(t, etcd.NewClient(followers...).Client, watcher.Now())
 	keys, err := registry.NewKeys("")
 	if err != nil {
 		t.Fatal(err)
@@ -40,15 +41,15 @@ func TestWatchedMemberFreezes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.event(watcher.DefaultStaleAfter+2*time.Second, watcher.Up, name, put.Header.Revision-1)
+		w.Event(watcher.DefaultStaleAfter+2*time.Second, watcher.Up, name, put.Header.Revision-1)
 		node.Thaw()
 		node.WaitHealthy()
 	}
-	if w.told(watcher.Stale) == 0 || w.told(watcher.Live) != w.told(watcher.Stale) {
-		t.Errorf("told stale %d times and live %d times, want each as often, and at least once", w.told(watcher.Stale), w.told(watcher.Live))
+	if w.Told(watcher.Stale) == 0 || w.Told(watcher.Live) != w.Told(watcher.Stale) {
+		t.Errorf("told stale %d times and live %d times, want each as often, and at least once", w.Told(watcher.Stale), w.Told(watcher.Live))
 	}
-	if n := w.count(watcher.Down, registry.Name{}); n != 0 || w.count(watcher.Up, registry.Name{}) != len(followers) {
-		t.Errorf("%d downs, want none, and each up once:\n%s", n, w.story())
+	if n := w.Count(watcher.Down, registry.Name{}); n != 0 || w.Count(watcher.Up, registry.Name{}) != len(followers) {
+		t.Errorf("%d downs, want none, and each up once:\n%s", n, w.Story())
 	}
-	w.consistent()
+	w.Consistent()
 }

@@ -17,6 +17,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/hbctl/hbctl/internal/etcdtest"
+	"github.com/hbctl/hbctl/internal/hbtest"
 	"github.com/hbctl/hbctl/registry"
 	"github.com/hbctl/hbctl/watcher"
 )
@@ -83,10 +84,10 @@ func (p *program) ends(limit time.Duration) int {
 }
 
 // hold starts `hbctl register` for the name and waits until it is told up, after the revision.
-func hold(t testing.TB, etcd *etcdtest.Nodes, w *witness, name registry.Name, ttl time.Duration, after int64) (*program, int64) {
+func hold(t testing.TB, etcd *etcdtest.Nodes, w *hbtest.Witness, name registry.Name, ttl time.Duration, after int64) (*program, int64) {
 	t.Helper()
 	p := hbctl(t, etcd.Endpoints(), "register", "--binary", name.Binary, "--host", name.Host, "--ttl", ttl.String(), "--report-interval", "0")
-	up, _ := w.event(15*time.Second, watcher.Up, name, after)
+	up, _ := w.Event(15*time.Second, watcher.Up, name, after)
 	return p, up.Incarnation
 }
 
@@ -94,22 +95,22 @@ func hold(t testing.TB, etcd *etcdtest.Nodes, w *witness, name registry.Name, tt
 func TestProcessEnds(t *testing.T) {
 	const ttl = 3 * time.Second
 	etcd := etcdtest.Standalone(t)
-	w := watch(t, etcd.Client(), watcher.Now())
+	w := hbtest.Watch(t, etcd.Client(), watcher.Now())
 
 	t.Run("SIGKILL is expired", func(t *testing.T) {
-		p, incarnation := hold(t, etcd, w, node(1), ttl, 0)
+		p, incarnation := hold(t, etcd, w, hbtest.Node(1), ttl, 0)
 		killed := time.Now()
 		p.signal(syscall.SIGKILL)
-		if cause := w.down(10*time.Second, node(1), incarnation); cause != "expired" {
+		if cause := w.Down(10*time.Second, hbtest.Node(1), incarnation); cause != "expired" {
 			t.Errorf("cause %s, want expired", cause)
 		}
 		t.Logf("TTL %v: down %v after SIGKILL", ttl, time.Since(killed).Round(time.Millisecond))
 	})
 	t.Run("SIGTERM is left", func(t *testing.T) {
-		p, incarnation := hold(t, etcd, w, node(2), ttl, 0)
+		p, incarnation := hold(t, etcd, w, hbtest.Node(2), ttl, 0)
 		stopped := time.Now()
 		p.signal(syscall.SIGTERM)
-		if cause := w.down(10*time.Second, node(2), incarnation); cause != "left" {
+		if cause := w.Down(10*time.Second, hbtest.Node(2), incarnation); cause != "left" {
 			t.Errorf("cause %s, want left", cause)
 		}
 		t.Logf("down %v after SIGTERM", time.Since(stopped).Round(time.Millisecond))
@@ -119,12 +120,12 @@ func TestProcessEnds(t *testing.T) {
 	})
 	t.Run("SIGKILL and restart is replaced", func(t *testing.T) {
 		const long = 60 * time.Second // nobody may wait for it
-		p, incarnation := hold(t, etcd, w, node(3), long, 0)
+		p, incarnation := hold(t, etcd, w, hbtest.Node(3), long, 0)
 		p.signal(syscall.SIGKILL)
 		_ = p.Wait()
 		restarted := time.Now()
-		_, again := hold(t, etcd, w, node(3), long, incarnation)
-		if cause := w.down(10*time.Second, node(3), incarnation); cause != "replaced" {
+		_, again := hold(t, etcd, w, hbtest.Node(3), long, incarnation)
+		if cause := w.Down(10*time.Second, hbtest.Node(3), incarnation); cause != "replaced" {
 			t.Errorf("cause %s, want replaced", cause)
 		}
 		if again <= incarnation {
@@ -133,7 +134,7 @@ func TestProcessEnds(t *testing.T) {
 		t.Logf("TTL %v: down (replaced) and up %v after the restart", long, time.Since(restarted).Round(time.Millisecond))
 	})
 	t.Run("a second process with the name is refused", func(t *testing.T) {
-		_, incarnation := hold(t, etcd, w, node(4), ttl, 0)
+		_, incarnation := hold(t, etcd, w, hbtest.Node(4), ttl, 0)
 		second := hbctl(t, etcd.Endpoints(), "register", "--binary", "vol", "--host", "node004", "--ttl", ttl.String())
 		if code := second.ends(15 * time.Second); code != 1 {
 			t.Errorf("exit code %d, want 1", code)
@@ -141,33 +142,33 @@ func TestProcessEnds(t *testing.T) {
 		if !strings.Contains(second.said(), fmt.Sprint(incarnation)) {
 			t.Errorf("the holder's incarnation %d is not named in: %s", incarnation, second.said())
 		}
-		if w.count(watcher.Down, node(4)) != 0 {
+		if w.Count(watcher.Down, hbtest.Node(4)) != 0 {
 			t.Error("the holder was hurt")
 		}
 	})
-	w.consistent()
+	w.Consistent()
 }
 
 // etcd itself is killed at 0.7 TTL. What lives stays up, and what died meanwhile is told once.
 func TestEtcdKilledAndRestarted(t *testing.T) {
 	const ttl = 5 * time.Second
 	etcd := etcdtest.Standalone(t)
-	w := watch(t, etcd.Client(), watcher.Now())
-	_, lives := hold(t, etcd, w, node(1), ttl, 0)
-	p, dies := hold(t, etcd, w, node(2), ttl, 0)
+	w := hbtest.Watch(t, etcd.Client(), watcher.Now())
+	_, lives := hold(t, etcd, w, hbtest.Node(1), ttl, 0)
+	p, dies := hold(t, etcd, w, hbtest.Node(2), ttl, 0)
 	p.signal(syscall.SIGKILL)
-	sleep(t, 7*ttl/10)
+	hbtest.Sleep(t, 7*ttl/10)
 	etcd.Nodes[0].Kill()
 	etcd.Nodes[0].Restart()
 	restarted := time.Now()
-	if cause := w.down(20*time.Second, node(2), dies); cause != "expired" && cause != "null" {
+	if cause := w.Down(20*time.Second, hbtest.Node(2), dies); cause != "expired" && cause != "null" {
 		t.Errorf("cause %s", cause)
 	}
 	t.Logf("TTL %v: the dead one is down %v after etcd was back", ttl, time.Since(restarted).Round(time.Millisecond))
-	if n := w.count(watcher.Down, node(1)); n != 0 {
+	if n := w.Count(watcher.Down, hbtest.Node(1)); n != 0 {
 		t.Errorf("%d false downs", n)
 	}
-	if s := list(t, etcd.Client())[node(1)]; s.State != registry.Up || *s.Incarnation != lives {
+	if s := hbtest.List(t, etcd.Client())[hbtest.Node(1)]; s.State != registry.Up || *s.Incarnation != lives {
 		t.Errorf("the living one is %s", s.State)
 	}
 }
@@ -182,7 +183,7 @@ func TestStarvedHolder(t *testing.T) {
 		return
 	}
 	etcd := etcdtest.Standalone(t)
-	w := watch(t, etcd.Client(), watcher.Now())
+	w := hbtest.Watch(t, etcd.Client(), watcher.Now())
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -195,8 +196,8 @@ func TestStarvedHolder(t *testing.T) {
 		t.Errorf("the holder: %v", err)
 	}
 	t.Logf("%s", out)
-	if n := w.count(watcher.Down, node(1)); n != 1 {
-		t.Errorf("%d downs, want the one at the end:\n%s", n, w.story())
+	if n := w.Count(watcher.Down, hbtest.Node(1)); n != 1 {
+		t.Errorf("%d downs, want the one at the end:\n%s", n, w.Story())
 	}
 }
 
@@ -208,7 +209,7 @@ func starve(t *testing.T, endpoints string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = client.Close() })
-	g := register(t, newRegistry(t, client), node(1), ttl)
+	g := hbtest.Register(t, hbtest.NewRegistry(t, client), hbtest.Node(1), ttl)
 	was := g.Incarnation()
 	ctx, cancel := context.WithTimeout(t.Context(), period)
 	defer cancel()
@@ -229,7 +230,7 @@ func starve(t *testing.T, endpoints string) {
 	if s.Incarnation != was || s.Fences != 0 || !g.Valid() {
 		t.Errorf("incarnation %d, was %d; %d fences", s.Incarnation, was, s.Fences)
 	}
-	if err := closeWithin(t, 5*time.Second, g.Close); err != nil {
+	if err := hbtest.CloseWithin(5*time.Second, g.Close); err != nil {
 		t.Error(err)
 	}
 }

@@ -19,11 +19,21 @@ const (
 func ValidateTTL(ttl time.Duration) error {
 	switch {
 	case ttl%time.Second != 0:
-		return fmt.Errorf("%w: TTL %v: etcd counts whole seconds; use %v or %v", ErrInvalid, ttl, ttl.Truncate(time.Second), ttl.Truncate(time.Second)+time.Second)
+		return fmt.Errorf("%w: TTL %v: etcd counts whole seconds; use %s", ErrInvalid, ttl, wholeSeconds(ttl))
 	case ttl < MinTTL:
 		return fmt.Errorf("%w: TTL %v is too short; etcd grants no less than %v with its default timing", ErrInvalid, ttl, MinTTL)
 	case ttl > MaxTTL:
 		return fmt.Errorf("%w: TTL %v is too long; at most %v: a death would be told no sooner", ErrInvalid, ttl, MaxTTL)
 	}
 	return nil
+}
+
+// wholeSeconds names the TTLs around a fraction that would do.
+func wholeSeconds(ttl time.Duration) string {
+	whole := min(max(ttl, 0), MaxTTL).Truncate(time.Second)
+	below, above := max(whole, MinTTL), min(max(whole+time.Second, MinTTL), MaxTTL)
+	if below == above {
+		return below.String()
+	}
+	return fmt.Sprintf("%v or %v", below, above)
 }

@@ -3,6 +3,7 @@ package lease_test
 import (
 	"errors"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +23,21 @@ func TestValidateTTL(t *testing.T) {
 	for _, ttl := range []time.Duration{lease.MinTTL, 3 * time.Second, 10 * time.Second, lease.WarnTTL, lease.WarnTTL + time.Second, lease.MaxTTL} {
 		if err := lease.ValidateTTL(ttl); err != nil {
 			t.Errorf("%v: %v", ttl, err)
+		}
+	}
+}
+
+// What is suggested must not be refused in turn.
+func TestValidateTTLSuggests(t *testing.T) {
+	for ttl, want := range map[time.Duration]string{
+		500 * time.Millisecond:      "use 2s",
+		1500 * time.Millisecond:     "use 2s",
+		2500 * time.Millisecond:     "use 2s or 3s",
+		-time.Millisecond:           "use 2s",
+		time.Hour + time.Nanosecond: "use 1h0m0s",
+	} {
+		if err := lease.ValidateTTL(ttl); err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%v: %v, want %q", ttl, err, want)
 		}
 	}
 }

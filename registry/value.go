@@ -3,6 +3,8 @@ package registry
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -64,10 +66,27 @@ func (h *Holder) String() string {
 	return fmt.Sprintf("registration %s (pid %d)", quote(h.Registration), h.PID)
 }
 
-// SameProcess says that both were written by one and the same process, told by registration id. A missing id matches
-// nothing.
+// SameProcess says that both were written by one and the same process: by one call of Register, told by its random id, or by
+// two of one process, told by all that identifies it. What is missing matches nothing.
 func (h *Holder) SameProcess(other *Holder) bool {
-	return h != nil && other != nil && h.Registration != "" && h.Registration == other.Registration
+	if h == nil || other == nil {
+		return false
+	}
+	if h.Registration != "" && h.Registration == other.Registration {
+		return true
+	}
+	one, known := h.ProcessIdentity()
+	two, _ := other.ProcessIdentity()
+	return known && one == two
+}
+
+// ProcessIdentity gives a text that is the same for one and the same process and no other, or false where the holder did not
+// say enough for that: a pid alone comes back.
+func (h *Holder) ProcessIdentity() (string, bool) {
+	if h == nil || h.PID <= 0 || h.ProcessStart == "" || h.MachineID == "" || h.BootID == "" || h.PIDNamespace == "" {
+		return "", false
+	}
+	return strings.Join([]string{h.MachineID, h.BootID, h.PIDNamespace, strconv.Itoa(h.PID), h.ProcessStart}, "\x00"), true
 }
 
 // Admin is the value of an admin key: what operators said.

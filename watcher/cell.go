@@ -2,6 +2,7 @@ package watcher
 
 import (
 	"cmp"
+	"hash/fnv"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -15,6 +16,7 @@ import (
 type cell struct {
 	record, alive, admin stored
 	lease                int64
+	process              uint64 // stands for the identity of the process that put the alive key; 0: not known
 }
 
 // stored is one key of a name.
@@ -22,6 +24,9 @@ type stored struct {
 	revision int64 // ModRevision; 0: the key is not there
 	text     string
 }
+
+// readable says that the text is the value as etcd has it.
+func (s stored) readable() bool { return !strings.HasPrefix(s.text, problem) }
 
 // problem begins the text of a value that is not kept, because it is too long for one of ours or no JSON object; why it can't
 // be read follows.
@@ -39,6 +44,14 @@ func (c *cell) empty() bool {
 // same compares by revisions: a key that was not written again holds what it held.
 func (c *cell) same(other *cell) bool {
 	return c.record.revision == other.record.revision && c.alive.revision == other.alive.revision && c.admin.revision == other.admin.revision
+}
+
+// identity gives what stands for the process of the alive key; 0: not known.
+func (c *cell) identity() uint64 {
+	if c == nil {
+		return 0
+	}
+	return c.process
 }
 
 func (c *cell) of(f registry.Family) *stored {
@@ -60,14 +73,14 @@ func (c *cell) put(f registry.Family, kv *mvccpb.KeyValue) {
 		s.text = problem + cmp.Or(e.Record.Err, e.Alive.Err, e.Admin.Err).Error()
 	}
 	if f == registry.FamilyAlive {
-		c.lease = kv.Lease
+		c.lease, c.process = kv.Lease, 0 // see slim
 	}
 }
 
 func (c *cell) delete(f registry.Family) {
 	*c.of(f) = stored{}
 	if f == registry.FamilyAlive {
-		c.lease = 0
+		c.lease, c.process = 0, 0
 	}
 }
 
@@ -110,11 +123,16 @@ func read[T any](s stored, decode func([]byte) (*T, error)) (*T, error) {
 	return decode([]byte(s.text))
 }
 
-// slim drops what nobody asks a view for: of a holder, everything but who registered and when.
+// slim drops what nobody asks a view for: of a holder, everything but who registered and when, and a number for the process.
 func (c *cell) slim(e *registry.Entry) {
 	h := e.Alive.Holder
 	if h == nil {
 		return
+	}
+	if identity, known := h.ProcessIdentity(); known {
+		sum := fnv.New64a()
+		_, _ = sum.Write([]byte(identity)) // never fails
+		c.process = sum.Sum64()
 	}
 	small := &registry.Holder{Schema: h.Schema, Registration: h.Registration, Since: h.Since}
 	if text, err := registry.EncodeHolder(small); err == nil && len(text) < len(c.alive.text) {

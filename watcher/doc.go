@@ -20,7 +20,8 @@
 //  5. A clean stop is told with the cause left, failed or unhealthy, and a crash never is.
 //  6. What can't be replayed is found by comparing, and marked synthetic. From a bare revision, which says nothing of what
 //     the reader knew, a Reset and a Snapshot come instead. A Reset comes too when etcd's history is another one, as after
-//     a restore from a backup.
+//     a restore from a backup: its revision went back, or the key that the view has as the last one written was not written
+//     there.
 //
 // # Contact
 //
@@ -32,6 +33,26 @@
 //
 // Past 4,096 waiting events or 1 MiB of keys and values the stream is dropped, and resumed from its revision when the reader
 // has taken them: history in etcd is the buffer. More than 10,000 revisions behind, differences are told instead.
+//
+// # Suspicion
+//
+// A key that is gone is evidence of a death and no proof: an operator may have deleted it, and etcd itself revokes live leases when
+// a leader that was frozen wakes. Whoever acts on deaths sets [Config].Confirm. Then a key that goes unannounced is told Suspect at
+// once, and after that
+//
+//   - Cleared, if the same process puts it again, told by its identity in the alive value. The incarnation is another one; there is
+//     no Down and no Up.
+//   - Down and Up, if another process takes the name, or one that does not say who it is.
+//   - Down, if nobody does until the window is over.
+//   - Down at once, if the end is announced after all, or an operator evicts or forces it down.
+//
+// The window runs only while etcd is heard, begins again when a reader resumes and when the cluster has another leader, and is longer for a crowd, by a millisecond for
+// each, so that those who live have the time to come back. At its end the watcher asks a quorum how far the cluster is, and tells
+// Down when the stream has told everything up to there. What a suspect does meanwhile is told as it comes; Forgotten waits for
+// its Down. Ends that are announced (left, failed, unhealthy), evictions, forced ones, and replaced ones are Down at once.
+//
+// The batch that confirms has the position at which it is told as its revision. As long as suspects are open, the position of all
+// batches stays right before the oldest of them: who resumes After it is told of it again. A View has noted them.
 //
 // # Causes
 //

@@ -9,12 +9,13 @@ import (
 // Kind says what happened to an instance. Readers must expect kinds that they don't know.
 type Kind string
 
-// The kinds. Suspect and Cleared belong to a confirmation window and are never told without one.
+// The kinds. Suspect and Cleared belong to a confirmation window (Config.Confirm) and are never told without one. A cleared
+// follows a suspect, or comes alone: where a process put its own key anew, and where both were found by comparing.
 const (
 	Up        Kind = "up"        // an incarnation is up
 	Down      Kind = "down"      // the incarnation that was told up is down
 	Suspect   Kind = "suspect"   // its key is gone unannounced; not confirmed yet
-	Cleared   Kind = "cleared"   // the suspect is back, it was never down
+	Cleared   Kind = "cleared"   // the same process is back under a new incarnation; it was never down
 	Updated   Kind = "updated"   // something else in the row changed, or a row that is down appeared
 	Enabled   Kind = "enabled"   // an operator enabled it
 	Disabled  Kind = "disabled"  // an operator disabled it
@@ -30,7 +31,8 @@ type Event struct {
 
 	// Incarnation is the one that came up, went down or changed: the ModRevision of its alive key.
 	Incarnation int64
-	// PreviousIncarnation is the one before, where it is known: of an up that replaces, or of one after an announced end.
+	// PreviousIncarnation is the one before, where it is known: of an up that replaces, of one after an announced end, and of
+	// a cleared, which ends it as a down would.
 	PreviousIncarnation int64
 
 	// Cause says why an incarnation ended. Nil of a down: it can't be known, see the package comment.
@@ -54,6 +56,8 @@ type Event struct {
 
 	// lease is the one to ask about before the cause is known; 0: no question.
 	lease int64
+	// suspect is what the event opens, or what it ends: who learns the cause, or knows it.
+	suspect *suspect
 }
 
 // BatchKind says what a batch is. Readers must expect kinds that they don't know.
@@ -80,7 +84,7 @@ const (
 type Batch struct {
 	Kind       BatchKind
 	Cluster    uint64    // id of the etcd cluster; 0 before it is known
-	Revision   int64     // the position after this batch
+	Revision   int64     // the position after this batch: While suspects are open it stays before the oldest of them
 	ObservedAt time.Time // when the watcher learned of it, by this process's wall clock; for people
 
 	Events   []Event            // of Changes; sorted by name

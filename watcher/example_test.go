@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
@@ -66,4 +67,59 @@ func ExampleWatcher_Watch() {
 	// Output:
 	// present cinder-volume/node1 up
 	// down cinder-volume/node1 left
+}
+
+// An orchestrator that acts on deaths asks for confirmation: a key that somebody deleted by a slip is no death.
+func ExampleConfig_confirm() {
+	ctx := context.Background()
+	server, err := devserver.Start(ctx, devserver.Config{Listen: "127.0.0.1:0"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{server.Endpoint()}, Logger: zap.NewNop()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	services, err := registry.New(client, registry.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := services.Register(ctx, registry.Instance{Name: registry.Name{Binary: "cinder-volume", Host: "node1"}}); err != nil {
+		log.Fatal(err)
+	}
+
+	w, err := watcher.New(client, watcher.Config{Confirm: 2 * time.Second})
+	if err != nil {
+		log.Fatal(err)
+	}
+watching:
+	for batch, err := range w.Watch(ctx, watcher.Now()) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		if batch.Kind == watcher.Snapshot {
+			if _, err := client.Delete(ctx, "/hb/alive/cinder-volume/node1"); err != nil {
+				log.Fatal(err)
+			}
+		}
+		for _, event := range batch.Events {
+			switch event.Kind {
+			case watcher.Suspect:
+				fmt.Println("suspect", event.Name, *event.Cause) // nothing to do yet
+			case watcher.Cleared:
+				fmt.Println("cleared", event.Name) // it lives, under another incarnation
+				break watching
+			case watcher.Down:
+				fmt.Println("down", event.Name) // now act
+			}
+		}
+	}
+	if err := services.Close(ctx); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// suspect cinder-volume/node1 deleted
+	// cleared cinder-volume/node1
 }

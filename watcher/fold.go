@@ -12,6 +12,7 @@ import (
 type rules struct {
 	keys      registry.Keys
 	selection selection
+	confirm   bool // a key that goes unannounced makes a suspect, and no down yet
 }
 
 // A step is what one revision, or one comparison, means to a reader.
@@ -59,14 +60,36 @@ func (r rules) fold(v *View, revision int64, events []*mvccpb.Event, live bool) 
 	return s
 }
 
+// confirm tells the downs of suspects whose window is over. What is there does not change.
+func (r rules) confirmed(v *View, names []registry.Name) step {
+	s := step{patch: patch{revision: v.revision}}
+	for _, name := range slices.SortedFunc(slices.Values(names), registry.Name.Compare) {
+		now := v.cells[name]
+		if now == nil {
+			now = &cell{}
+		}
+		s.add(r, v, name, now, &change{revision: v.revision, confirmed: true})
+	}
+	return s
+}
+
 // add tells what became of one name.
 func (s *step) add(r rules, v *View, name registry.Name, after *cell, c *change) {
-	c.before = v.cells[name].entry(name)
-	c.after = after.decode(c.before)
-	if c.after.Alive.Rev != c.before.Alive.Rev {
-		after.slim(c.after)
+	known := v.cells[name]
+	c.known = known.entry(name)
+	c.seen = after.decode(c.known)
+	if c.seen.Alive.Rev != c.known.Alive.Rev {
+		after.slim(c.seen)
 	}
+	c.suspicious = r.confirm
+	c.believe(known, after, v.suspects[name])
 	s.patch.cells = append(s.patch.cells, named{name, after})
+	if opened, closed := c.suspects(v.revision, known); opened != nil || closed {
+		if s.patch.suspects == nil {
+			s.patch.suspects = make(map[registry.Name]*suspect)
+		}
+		s.patch.suspects[name] = opened
+	}
 	owed := v.owed[name]
 	events, owes := r.selection.keep(c, c.events(r.keys), owed)
 	s.events = append(s.events, events...)
@@ -92,9 +115,9 @@ func (p *patch) stray(v *View, key string, there bool, problem string) (Event, b
 }
 
 // sortedNames gives the names in the order of lists.
-func sortedNames(cells map[registry.Name]*cell) []registry.Name {
-	names := make([]registry.Name, 0, len(cells))
-	for name := range cells {
+func sortedNames[T any](of map[registry.Name]T) []registry.Name {
+	names := make([]registry.Name, 0, len(of))
+	for name := range of {
 		names = append(names, name)
 	}
 	slices.SortFunc(names, registry.Name.Compare)

@@ -30,10 +30,11 @@ func (s *session) follow(ctx context.Context) error {
 
 // attempt connects and tells what happens.
 func (s *session) attempt(ctx context.Context) error {
+	s.vigil.broken() // a new stream, whatever ended the last one
 	if s.queue.full() {
 		return errSlow
 	}
-	now, err := s.look(ctx)
+	now, err := s.look(ctx, s.patience)
 	switch {
 	case err != nil:
 		return err
@@ -44,12 +45,18 @@ func (s *session) attempt(ctx context.Context) error {
 	case now.Revision-s.head.revision > s.limits.replay:
 		return errHistory
 	}
+	if err := s.sameHistory(ctx); errors.Is(err, errRestored) {
+		return s.lost(ctx, err)
+	} else if err != nil {
+		return err
+	}
 	st, err := s.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer st.close()
 	s.healthy()
+	s.vigil.reign(now.RaftTerm)
 	// What is to be replayed is not seen as it happens: not after a silence, and not at a start from a position of the past.
 	if s.live = max(s.live, s.head.revision); s.heard() || !s.synced {
 		s.live = max(s.live, now.Revision)
@@ -110,7 +117,10 @@ func (s *session) listen(ctx context.Context, st *stream) error {
 	defer silence.Stop()
 	ask := time.NewTicker(s.askEvery())
 	defer ask.Stop()
+	confirming := newConfirmation(ctx, s, st)
+	defer confirming.stop()
 	for {
+		confirming.advance(time.Now())
 		select {
 		case response, open := <-st.responses:
 			if !open {
@@ -121,11 +131,16 @@ func (s *session) listen(ctx context.Context, st *stream) error {
 			if err := s.take(ctx, response); err != nil {
 				return err
 			}
+			confirming.word()
 			if catchingUp && s.synced {
 				ask.Reset(s.askEvery())
 			}
 		case <-ask.C:
 			st.ask()
+		case <-confirming.timer.C:
+			confirming.wake()
+		case answer := <-confirming.answers:
+			confirming.take(answer, time.Now())
 		case <-silence.C:
 			return errSilent
 		case <-ctx.Done():
@@ -157,6 +172,7 @@ func (s *session) take(ctx context.Context, response *pb.WatchResponse) error {
 	if err := s.check(response); err != nil {
 		return err
 	}
+	s.vigil.reign(response.Header.GetRaftTerm())
 	// What was held up on the way, or is sent from a backlog, is told without asking why it went.
 	live := max(s.live, response.Header.GetRevision()-1)
 	if s.heard() {
@@ -212,9 +228,10 @@ func (s *session) compare(ctx context.Context) error {
 // tell queues a step. One that means nothing to the reader still moves its position.
 func (s *session) tell(ctx context.Context, step step, bytes int) {
 	s.head.apply(&step.patch)
+	s.vigil.follow(step.patch.suspects)
 	it := item{patch: &step.patch, bytes: bytes, silent: len(step.events) == 0}
 	if !it.silent {
-		it.batch = s.batch(Changes, step.patch.revision)
+		it.batch = s.batch(Changes, s.vigil.position(s.head.revision))
 		it.batch.Events = step.events
 		it.asked = s.inquiry.about(ctx, step.events)
 	}
@@ -227,17 +244,18 @@ func (s *session) arrived() {
 		return
 	}
 	s.synced = true
-	batch := s.batch(Bookmark, s.head.revision)
+	batch := s.batch(Bookmark, s.vigil.position(s.head.revision))
 	batch.Synced = true
 	s.queue.put(item{batch: batch, patch: &patch{revision: s.head.revision}})
 }
 
 // bookmark tells a quiet reader now and then how far it is. A position that never moved would be compacted under it.
 func (s *session) bookmark() {
-	if !s.synced || s.head.revision <= s.told || time.Since(s.toldAt) < s.cfg.BookmarkInterval || !s.queue.empty() {
+	position := s.vigil.position(s.head.revision)
+	if !s.synced || position <= s.told || time.Since(s.toldAt) < s.cfg.BookmarkInterval || !s.queue.empty() {
 		return
 	}
-	s.queue.put(item{batch: s.batch(Bookmark, s.head.revision), patch: &patch{revision: s.head.revision}})
+	s.queue.put(item{batch: s.batch(Bookmark, position), patch: &patch{revision: s.head.revision}})
 }
 
 func (s *session) batch(kind BatchKind, revision int64) Batch {

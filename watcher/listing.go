@@ -19,10 +19,10 @@ type listing struct {
 }
 
 // list reads everything at one revision; 0 is the newest. Limit is for each page: a bound on the whole would make a big list
-// impossible.
-func (r rules) list(ctx context.Context, client registry.Getter, revision int64, limit time.Duration) (*listing, error) {
+// impossible. Heard is called for each page: a list that takes long is no loss of contact.
+func (r rules) list(ctx context.Context, client registry.Getter, revision int64, limit time.Duration, heard func()) (*listing, error) {
 	l := &listing{cells: make(map[registry.Name]*cell)}
-	at, err := registry.Scan(ctx, patient{client, limit}, r.keys, revision, func(kv *mvccpb.KeyValue) { l.take(r, kv) })
+	at, err := registry.Scan(ctx, patient{client, limit, heard}, r.keys, revision, func(kv *mvccpb.KeyValue) { l.take(r, kv) })
 	if err != nil {
 		return nil, err
 	}
@@ -53,6 +53,7 @@ func (r rules) begin(l *listing) (*View, []registry.Service, []registry.Warning)
 	v := &View{
 		cluster: l.cluster, prefix: r.keys.Prefix(), selection: r.selection.String(), revision: l.revision,
 		cells: l.cells, foreign: make(map[string]bool), owed: make(map[registry.Name]int64),
+		suspects: make(map[registry.Name]*suspect),
 	}
 	warnings := l.foreign
 	for _, w := range l.foreign {
@@ -81,6 +82,7 @@ func (r rules) begin(l *listing) (*View, []registry.Service, []registry.Warning)
 type patient struct {
 	client registry.Getter
 	limit  time.Duration
+	heard  func()
 }
 
 // Get asks for one page.
@@ -91,6 +93,9 @@ func (p patient) Get(ctx context.Context, key string, opts ...clientv3.OpOption)
 		resp, err := p.client.Get(bounded, key, opts...)
 		late := bounded.Err() != nil && ctx.Err() == nil
 		cancel()
+		if err == nil {
+			p.heard()
+		}
 		if err == nil || !late || try == tries {
 			return resp, err
 		}

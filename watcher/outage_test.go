@@ -408,32 +408,6 @@ func TestSlowReaderIsNotStale(t *testing.T) {
 	})
 }
 
-func TestRestoredBackup(t *testing.T) {
-	fake(t, func(t *testing.T, s *etcdtest.FakeServer, w writer) {
-		lease := w.grant(3600)
-		for i := range 10 {
-			w.txn(putRecord(name(i)), putAlive(name(i), lease))
-		}
-		r := watch(t, s.Client(), Now())
-		r.want(Snapshot)
-		r.quiet(time.Second)
-		s.Wipe()
-		reset := r.want(Reset)
-		if reset.Reason == nil {
-			t.Error("reset without a reason")
-		}
-		if b := r.want(Snapshot); len(b.Services) != 0 || !b.Synced || b.Revision != 1 {
-			t.Errorf("snapshot %+v, want an empty one at 1", b)
-		}
-		rev := w.txn(putRecord(vol1))
-		wantLines(t, r.events(), []string{"updated vol/n1 zone=az1 state=down"})
-		r.quiet(time.Second)
-		if v := r.w.View(); v.Revision() != rev {
-			t.Errorf("position %d, want %d", v.Revision(), rev)
-		}
-	})
-}
-
 func TestOtherClusterAnswers(t *testing.T) {
 	fake(t, func(t *testing.T, s *etcdtest.FakeServer, w writer) {
 		w.txn(putRecord(vol1))

@@ -1,6 +1,10 @@
 package watcher
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/hbctl/hbctl/registry"
+)
 
 // Position says where a watch begins. The zero value is Now.
 type Position struct {
@@ -39,4 +43,14 @@ func (p Position) check(r rules) error {
 		return fmt.Errorf("%w: the view was taken with the selection %q, not with %q", ErrInvalid, p.view.selection, r.selection.String())
 	}
 	return nil
+}
+
+// Check says whether a Watcher of this configuration can resume from the view, as far as that can be told without etcd: a view
+// of another prefix or selection is ErrInvalid.
+func (v *View) Check(cfg Config) error {
+	keys, err := registry.NewKeys(cfg.Prefix)
+	if err != nil {
+		return err
+	}
+	return From(v).check(rules{keys: keys, selection: selection{cfg.Filter}})
 }

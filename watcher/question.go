@@ -14,6 +14,9 @@ const (
 	// questionTimeout is how long a down waits for etcd's word on a lease. The word only names the cause: the down is true
 	// without it.
 	questionTimeout = time.Second
+	// questionHedge is how long an answer is waited for before the same is asked once more. Calls go to the members in turn, and
+	// one that is frozen must not hold up a down.
+	questionHedge = 300 * time.Millisecond
 	// questionsAtOnce bounds what a mass death asks of etcd at once, over all batches.
 	questionsAtOnce = 32
 )
@@ -73,13 +76,47 @@ func (q *inquiry) ask(ctx context.Context, asked *question, id int64) {
 	case <-ctx.Done():
 		return
 	}
-	resp, err := q.client.TimeToLive(ctx, clientv3.LeaseID(id))
-	if err != nil {
+	resp := q.hedged(ctx, id)
+	if resp == nil {
 		return
 	}
 	asked.mu.Lock()
 	defer asked.mu.Unlock()
 	asked.answers[id] = verdict(resp.TTL, resp.GrantedTTL)
+}
+
+// hedged gives the first answer to the question, which is asked a second time when it takes long; nil for none in time.
+func (q *inquiry) hedged(ctx context.Context, id int64) *clientv3.LeaseTimeToLiveResponse {
+	ctx, cancel := context.WithCancel(ctx)
+	const tries = 2
+	answers := make(chan *clientv3.LeaseTimeToLiveResponse, tries)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer cancel()
+	ask := func() {
+		resp, err := q.client.TimeToLive(ctx, clientv3.LeaseID(id))
+		if err != nil {
+			resp = nil
+		}
+		answers <- resp
+	}
+	asking.Go(ask)
+	again := time.NewTimer(questionHedge)
+	defer again.Stop()
+	for open := 1; open > 0; {
+		select {
+		case resp := <-answers:
+			if open--; resp != nil {
+				return resp
+			}
+		case <-again.C:
+			open++
+			asking.Go(ask)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return nil
 }
 
 // verdict says why a key went, from what etcd says of its lease right afterwards. A lease that etcd no longer has, or that
@@ -99,6 +136,23 @@ func (asked *question) settle(events []Event) {
 		e := &events[i]
 		if cause, known := asked.answers[e.lease]; known && e.lease != 0 {
 			e.because(cause, "")
+			e.showCause()
+			if e.suspect != nil {
+				e.suspect.cause.Store(&cause)
+			}
+		}
+	}
+}
+
+// recall writes what was learned of suspects into the events that end them.
+func recall(events []Event) {
+	for i := range events {
+		e := &events[i]
+		if e.suspect == nil || e.Cause != nil {
+			continue
+		}
+		if cause := e.suspect.cause.Load(); cause != nil {
+			e.because(*cause, "")
 			e.showCause()
 		}
 	}

@@ -144,21 +144,27 @@ func (q *queue) next(ctx context.Context) (item, error) {
 		switch {
 		case err != nil:
 			return item{}, err
-		case found && it.asked != nil:
-			select {
-			case <-it.asked.done:
-			case <-ctx.Done():
-				return item{}, ctx.Err()
-			}
-			it.asked.settle(it.batch.Events)
-			return it, nil
 		case found:
-			return it, nil
+			return it, it.complete(ctx)
 		}
 		if err := q.await(ctx, patience); err != nil {
 			return item{}, err
 		}
 	}
+}
+
+// complete waits for the causes that were asked for.
+func (it *item) complete(ctx context.Context) error {
+	if it.asked != nil {
+		select {
+		case <-it.asked.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		it.asked.settle(it.batch.Events)
+	}
+	recall(it.batch.Events)
+	return nil
 }
 
 // await waits until something changes, or for as long as etcd may still be silent.

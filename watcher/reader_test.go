@@ -66,6 +66,16 @@ func (r *reader) stop() {
 	<-r.ended
 }
 
+// isOver says that the watch has ended.
+func (r *reader) isOver() bool {
+	select {
+	case <-r.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // acknowledge lets the loop ask for more.
 func (r *reader) acknowledge() {
 	if r.held {

@@ -39,6 +39,18 @@ func (s selection) String() string {
 	return b.String()
 }
 
+// settles says that the event is about an incarnation that the reader was told is up: its end, or what may become its end.
+func (e *Event) settles(incarnation int64) bool {
+	switch e.Kind {
+	case Down, Suspect:
+		return e.Incarnation == incarnation
+	case Cleared:
+		return e.PreviousIncarnation == incarnation
+	default:
+		return false
+	}
+}
+
 // keep drops the events of a change that the reader did not ask for, and says which incarnation it is owed a down of
 // afterwards: one that it was told is up and that is outside of the selection now. Without that debt an instance whose zone
 // changes would leave a reader of its old zone with an "up" for ever.
@@ -50,14 +62,15 @@ func (s selection) keep(c *change, events []Event, owed int64) ([]Event, int64) 
 	is := c.after.Listed() && s.Match(&c.is)
 	kept := events[:0]
 	for _, e := range events {
-		if was || is || e.Kind == Warning || (e.Kind == Down && e.Incarnation == owed) {
+		if was || is || e.Kind == Warning || owed != 0 && e.settles(owed) {
 			kept = append(kept, e)
 		}
 	}
+	owing := owed != 0 && (owed == c.after.Alive.Rev || c.returned && owed == c.before.Alive.Rev)
 	switch {
 	case is || c.is.State != registry.Up:
 		return kept, 0
-	case was || owed == c.after.Alive.Rev:
+	case was || owing:
 		return kept, c.after.Alive.Rev
 	}
 	return kept, 0

@@ -34,6 +34,7 @@ type session struct {
 	queue   *queue
 	inquiry *inquiry
 
+	vigil     *vigil
 	head      *View     // what the reader will have been told when it has taken all that is queued
 	contact   time.Time // of the last word from etcd
 	lateUntil time.Time // what comes before it was held up
@@ -52,7 +53,7 @@ func newSession(w *Watcher) *session {
 	return &session{
 		client: w.client, cfg: w.cfg, rules: w.rules, limits: w.limits,
 		queue: newQueue(w.cfg.StaleAfter, w.limits), inquiry: newInquiry(w.leases),
-		contact: time.Now(), patience: minPatience, retries: retries,
+		vigil: newVigil(w.cfg.Confirm), contact: time.Now(), patience: minPatience, retries: retries,
 	}
 }
 
@@ -118,17 +119,19 @@ func (s *session) healthy() {
 // longer, since what was held up comes in a burst.
 func (s *session) heard() (late bool) {
 	now := time.Now()
-	if now.Sub(s.contact) > 2*min(askInterval, s.cfg.StaleAfter/3) {
+	silence := 2 * min(askInterval, s.cfg.StaleAfter/3)
+	if now.Sub(s.contact) > silence {
 		s.lateUntil = now.Add(askInterval / 2)
 	}
 	s.contact = now
+	s.vigil.word(now, silence)
 	s.queue.heard()
 	return now.Before(s.lateUntil)
 }
 
 // begin makes the first view.
 func (s *session) begin(ctx context.Context, from Position) error {
-	now, err := s.look(ctx)
+	now, err := s.look(ctx, s.patience)
 	if err != nil {
 		return err
 	}
@@ -156,6 +159,7 @@ func (s *session) begin(ctx context.Context, from Position) error {
 		s.head, _, _ = s.rules.begin(l)
 		s.queue.put(item{silent: true, view: s.head.clone()})
 	}
+	s.vigil.resume(s.head)
 	s.goal, s.live = now.Revision, now.Revision // a position may be of any age
 	s.heard()
 	return nil
@@ -175,6 +179,7 @@ func (s *session) restart(ctx context.Context, reason error) error {
 	}
 	head, services, warnings := s.rules.begin(l)
 	s.head, s.goal, s.live, s.synced = head, l.revision, l.revision, true
+	s.vigil.resume(head)
 	batch := s.batch(Snapshot, l.revision)
 	batch.Services, batch.Warnings, batch.Synced = services, warnings, true
 	s.queue.put(item{batch: batch, view: head.clone()})
@@ -183,8 +188,8 @@ func (s *session) restart(ctx context.Context, reason error) error {
 
 // look asks the cluster, not one member, how far it is. It fails at once while there is no connection: a call that waited for
 // one would wait as long as gRPC does between two attempts to connect, and in the end that is two minutes.
-func (s *session) look(ctx context.Context) (*pb.ResponseHeader, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.patience)
+func (s *session) look(ctx context.Context, limit time.Duration) (*pb.ResponseHeader, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	// It reads a key of the range that will be watched, so that missing rights show here; and it renews an auth token that ran
 	// out, which opening a stream does not.
@@ -197,5 +202,5 @@ func (s *session) look(ctx context.Context) (*pb.ResponseHeader, error) {
 
 // list reads everything at one revision; 0 is the newest.
 func (s *session) list(ctx context.Context, revision int64) (*listing, error) {
-	return s.rules.list(ctx, s.client, revision, max(s.patience, minPage))
+	return s.rules.list(ctx, s.client, revision, max(s.patience, minPage), func() { s.heard() })
 }

@@ -8,6 +8,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/hbctl/hbctl/lease"
 	"github.com/hbctl/hbctl/registry"
 )
 
@@ -26,10 +27,11 @@ type Watcher struct {
 }
 
 // New makes a Watcher. It talks to nobody yet. The client stays the caller's, who closes it after the last Watch; its own
-// settings for reconnecting do not matter. It returns ErrInvalid.
+// settings for reconnecting do not matter to the watch (see lease.DialOptions for what else they do), and its endpoints should
+// name all members. It returns ErrInvalid, also for a client that is closed or has no endpoints.
 func New(client *clientv3.Client, cfg Config) (*Watcher, error) {
-	if client == nil {
-		return nil, fmt.Errorf("%w: an etcd client is needed", ErrInvalid)
+	if err := lease.CheckClient(client); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	keys, err := registry.NewKeys(cfg.Prefix)
 	if err != nil {
@@ -41,7 +43,7 @@ func New(client *clientv3.Client, cfg Config) (*Watcher, error) {
 	}
 	return &Watcher{
 		client: client, leases: client, cfg: cfg, limits: defaultLimits,
-		rules: rules{keys: keys, selection: selection{cfg.Filter}},
+		rules: rules{keys: keys, selection: selection{cfg.Filter}, confirm: cfg.Confirm > 0},
 	}, nil
 }
 
@@ -51,8 +53,8 @@ func New(client *clientv3.Client, cfg Config) (*Watcher, error) {
 // Everything that passes is mended inside, and told by Stale and Live. An error is the last thing in the sequence and comes
 // with an empty Batch: ErrInvalid, ErrFuture or ErrOtherCluster for the position, ErrBusy while another Watch of this Watcher
 // runs, ErrUnreachable after Config.StartTimeout, etcd's own error for rights or credentials that are refused at the start
-// (such as rpctypes.ErrPermissionDenied), and any error once the client is closed. Reading needs the right to read the whole
-// prefix.
+// (such as rpctypes.ErrPermissionDenied), what Config.OnMove returned, and any error once the client is closed. Reading needs the
+// right to read the whole prefix.
 //
 // The sequence can be ranged over once more; it begins at from again.
 func (w *Watcher) Watch(ctx context.Context, from Position) iter.Seq2[Batch, error] {
@@ -78,17 +80,21 @@ func (w *Watcher) watch(ctx context.Context, from Position, yield func(Batch, er
 	running.Go(func() { s.run(ctx, from) })
 	defer running.Wait()
 	defer cancel()
+	m := &moves{tell: w.cfg.OnMove}
 	for {
 		it, err := s.queue.next(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return w.tellMoves(m)
 		case err != nil:
 			return err
 		case !it.silent && !yield(w.place(it.batch), nil):
 			return nil
 		}
 		w.acknowledge(&it)
+		if err := w.moved(m, &it); err != nil {
+			return err
+		}
 	}
 }
 
@@ -98,7 +104,7 @@ func (w *Watcher) place(b Batch) Batch {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if w.view != nil {
-			b.Cluster, b.Revision = w.view.cluster, w.view.revision
+			b.Cluster, b.Revision = w.view.cluster, w.view.position()
 		}
 	}
 	return b

@@ -26,7 +26,7 @@ func TestBadInput(t *testing.T) {
 		{"TTL negative", register("--ttl", "-5s"), nil, `--ttl: TTL -5s is too short`},
 		{"TTL below etcd's minimum", register("--ttl", "1s"), nil, "etcd grants no less than 2s"},
 		{"TTL of a fraction without unit", register("--ttl", "1.5"), nil, `--ttl "1.5": the unit is missing`},
-		{"TTL of a fraction", register("--ttl", "1.5s"), nil, "etcd counts whole seconds; use 1s or 2s"},
+		{"TTL of a fraction", register("--ttl", "1.5s"), nil, "etcd counts whole seconds; use 2s"},
 		{"TTL in milliseconds", register("--ttl", "500ms"), nil, "etcd counts whole seconds"},
 		{"TTL without unit", register("--ttl", "10"), nil, `--ttl "10": the unit is missing; write 10s`},
 		{"TTL with an unknown unit", register("--ttl", "10M"), nil, `--ttl "10M": want a time with its unit`},

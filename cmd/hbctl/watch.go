@@ -16,9 +16,10 @@ func (p *program) watchCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "watch",
 		Usage:     "tell what goes up and down, as it happens",
-		UsageText: "hbctl watch [--since REVISION] [--only-changes] [--bookmarks] [SELECTION] [-o text|json]",
+		UsageText: "hbctl watch [--since REVISION | --state-file FILE] [--confirm TIME] [--only-changes] [--bookmarks] [SELECTION] [-o text|json]",
 		Description: `First tells what is there (present), then "synced", then one line for each event until it is stopped:
    up, down, updated, enabled, disabled, forgotten   it happened; down says why: expired, left, failed, replaced, ...
+   suspect, cleared                                  only with --confirm, see below
    warning                                           data that can't be read, once a key
    stale, live                                       contact with etcd is lost, and back; nothing is called down meanwhile
    reset                                             history was lost: forget what you had; present lines and synced follow
@@ -27,6 +28,15 @@ func (p *program) watchCommand() *cli.Command {
 Text is TIME KIND BINARY/HOST ZONE DETAILS. With -o json it is one object a line; "more" is true on all but the last
 line of what belongs together, and the revision of a line without it is a safe place to resume with --since.
 
+With --confirm a service whose key goes, and that did not say why, is first told as suspect. It is told down when TIME is
+over and etcd has answered meanwhile, and cleared if the same process is back by then, under another incarnation: etcd
+itself can delete the keys of what lives, and an operator too. While suspects are open, the revision of the lines stays
+before the oldest of them, so that who resumes there misses no down.
+
+With --state-file what was seen is kept in FILE, an own one for each watch. Started again after any time it tells exactly what
+changed, with the same selection, then "synced", and no present lines. Killed at any moment it loses nothing, and
+repeats only what it was just printing.
+
 An event is told when its row was selected before it or is selected after it, so a row that leaves the selection, by a
 new zone, label, status or state, is seen to leave; and what was told up is told down even if it has left since.
 
@@ -34,9 +44,13 @@ Examples:
    hbctl watch
    hbctl watch --only-changes --zone az1
    hbctl watch -o json | jq -r 'select(.kind=="down") | .host'
-   hbctl watch -o json --since 4711        what happened after revision 4711, then what happens`,
+   hbctl watch -o json --since 4711        what happened after revision 4711, then what happens
+   hbctl watch -o json --state-file /var/lib/hbctl/watch.state       misses nothing, also while it does not run
+   hbctl watch -o json --confirm 2s        for whoever acts on deaths: a down only when it is certain`,
 		Flags: append(selectorFlags(),
 			&cli.StringFlag{Name: "since", Usage: "resume after `REVISION`; 0 means from now"},
+			&cli.StringFlag{Name: "state-file", Usage: "keep what was seen in `FILE`, and go on from there when started again"},
+			&cli.StringFlag{Name: "confirm", Usage: "tell suspect first, and down when `TIME` is over and it did not come back", DefaultText: "0: down at once"},
 			&cli.BoolFlag{Name: "only-changes", Usage: "leave out what is there at the start"},
 			&cli.BoolFlag{Name: "bookmarks", Usage: "tell the position now and then while nothing happens"},
 			outputFlag("text", "json"),
@@ -55,10 +69,25 @@ func (p *program) watch(ctx context.Context, c *cli.Context) error {
 	if view.format, err = output(c, "text", "json"); err != nil {
 		return err
 	}
+	if config.Confirm, err = flagTime(c, "confirm", 0); err != nil {
+		return err
+	}
+	if config.Confirm < 0 {
+		return usageIn("watch", "--confirm %v: want a time as 2s, or 0 for down at once", config.Confirm)
+	}
 	from, err := since(c)
 	if err != nil {
 		return err
 	}
+	state, err := p.openState(c, &config)
+	if err != nil {
+		return err
+	}
+	return state.end(p.tell(ctx, c, view, config, state, from))
+}
+
+// tell connects, and tells what happens until the end.
+func (p *program) tell(ctx context.Context, c *cli.Context, view *watchView, config watcher.Config, state *stateFile, from watcher.Position) error {
 	starting, cancel := p.bounded(ctx)
 	client, err := p.connect(starting, p.peek)
 	cancel()
@@ -70,12 +99,13 @@ func (p *program) watch(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	state.follow(w)
 	ctx, release := untilUnread(ctx, p.stdout)
 	defer release()
 	out := bufio.NewWriter(p.stdout)
-	for batch, err := range w.Watch(ctx, from) {
+	for batch, err := range w.Watch(ctx, state.position(from)) {
 		if err != nil {
-			return p.watchError(ctx, c, err)
+			return p.watchError(ctx, c, state, err)
 		}
 		if err := view.write(out, &batch); err != nil {
 			return fmt.Errorf("writing what happened: %w", err)
@@ -106,7 +136,13 @@ func since(c *cli.Context) (watcher.Position, error) {
 }
 
 // watchError turns the end of a watch into words for the user.
-func (p *program) watchError(ctx context.Context, c *cli.Context, err error) error {
+func (p *program) watchError(ctx context.Context, c *cli.Context, state *stateFile, err error) error {
+	if refused := state.refused(err); refused != nil {
+		return refused
+	}
+	if kept := new(stateError); errors.As(err, &kept) {
+		return kept
+	}
 	switch {
 	case errors.Is(err, watcher.ErrFuture):
 		return usageIn("watch", "--since %s: the cluster is not there yet (%v); was the revision taken from another one?", c.String("since"), err)

@@ -56,8 +56,8 @@ func (l *life) name() string { return l.track.name }
 func (l *life) end(m *moment, rec *Record) {
 	l.endRevision, l.endAt, l.endRecord = rec.Revision, rec.At, rec
 	switch {
-	case m.ended != nil && m.ended.Incarnation == l.incarnation && m.ended.Cause == registry.CauseEvicted:
-		l.how = evicted // the holder obeyed
+	case m.ended != nil && m.ended.Incarnation == l.incarnation && m.ended.Cause == registry.CauseEvicted && m.evicted >= l.incarnation:
+		l.how = evicted // its holder has seen the mark, and left a word
 	case m.ended != nil && m.ended.Incarnation == l.incarnation:
 		l.how, l.cause = announced, string(m.ended.Cause)
 	case m.alive != 0 && m.lease == 0:

@@ -4,12 +4,12 @@ import (
 	"context"
 	"net"
 	"testing"
-	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
+
+	"github.com/hbctl/hbctl/lease"
 )
 
 // A Client is an etcd client with a network of its own. Methods of the Gate are
@@ -19,46 +19,48 @@ type Client struct {
 	*Gate
 }
 
+// Dial makes a client with a network of its own, for a process that a test has started: it has no test to end with, and is
+// its caller's to close.
+func Dial(endpoints []string, configure ...func(*clientv3.Config)) (*Client, error) {
+	return makeClient(endpoints, overTCP, configure)
+}
+
+func overTCP(ctx context.Context, addr string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", addr)
+}
+
 // newClient makes a client whose connections come from dial, through a Gate.
 func newClient(t testing.TB, endpoints []string, dial dialer, configure ...func(*clientv3.Config)) *Client {
 	t.Helper()
+	client, err := makeClient(endpoints, dial, configure)
+	if err != nil {
+		t.Fatalf("etcdtest: new client: %v", err)
+	}
+	return client
+}
+
+func makeClient(endpoints []string, dial dialer, configure []func(*clientv3.Config)) (*Client, error) {
 	gate := newGate()
 	cfg := clientv3.Config{
 		Endpoints: endpoints,
 		Logger:    zap.NewNop(),
-		DialOptions: []grpc.DialOption{
-			grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
-				return gate.dial(ctx, addr, dial)
-			}),
-			FastReconnect(),
-		},
+		DialOptions: append(lease.DialOptions(0), grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
+			return gate.dial(ctx, addr, dial)
+		})),
 	}
 	for _, f := range configure {
 		f(&cfg)
 	}
 	client, err := clientv3.New(cfg)
 	if err != nil {
-		t.Fatalf("etcdtest: new client: %v", err)
+		return nil, err
 	}
-	return &Client{Client: client, Gate: gate}
+	return &Client{Client: client, Gate: gate}, nil
 }
 
 // shut closes the client, unless the test has done so already.
 func (c *Client) shut() {
 	_ = c.Close() // fails the second time
 	c.Break()
-}
-
-// FastReconnect makes a client come back at most half a second after its server did.
-// gRPC's own settings let it wait for up to two minutes.
-func FastReconnect() grpc.DialOption {
-	return grpc.WithConnectParams(grpc.ConnectParams{
-		Backoff: backoff.Config{
-			BaseDelay:  20 * time.Millisecond,
-			Multiplier: 1.6,
-			Jitter:     0.2,
-			MaxDelay:   500 * time.Millisecond,
-		},
-		MinConnectTimeout: 2 * time.Second,
-	})
 }

@@ -1,8 +1,9 @@
-package integration_test
+package hbtest
 
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,27 +15,32 @@ import (
 	"github.com/hbctl/hbctl/watcher"
 )
 
-// witness watches and remembers everything it is told.
-type witness struct {
-	t       testing.TB
-	watcher *watcher.Watcher
-	stop    func()
+// A Witness watches and remembers everything it is told, and when.
+type Witness struct {
+	Watcher *watcher.Watcher
+	Stop    func() // ends the watch; called at the end of the test otherwise
 
+	t       testing.TB
 	mu      sync.Mutex
 	batches []watcher.Batch
+	times   []time.Time   // when each was received, on this process's monotonic clock
 	news    chan struct{} // closed and replaced with each batch
 	err     error
 }
 
-// watch starts a witness and returns once its start is complete. It stops at the end of the test, if it was not stopped before.
-func watch(t testing.TB, client *clientv3.Client, from watcher.Position) *witness {
+// Watch starts a witness and returns once its start is complete. It stops at the end of the test, if it was not stopped before.
+func Watch(t testing.TB, client *clientv3.Client, from watcher.Position, configure ...func(*watcher.Config)) *Witness {
 	t.Helper()
-	w, err := watcher.New(client, watcher.Config{})
+	var cfg watcher.Config
+	for _, c := range configure {
+		c(&cfg)
+	}
+	w, err := watcher.New(client, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	wit := &witness{t: t, watcher: w, news: make(chan struct{})}
+	wit := &Witness{t: t, Watcher: w, news: make(chan struct{})}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -42,26 +48,27 @@ func watch(t testing.TB, client *clientv3.Client, from watcher.Position) *witnes
 			wit.add(batch, err)
 		}
 	}()
-	wit.stop = func() { cancel(); <-done }
-	t.Cleanup(wit.stop)
-	wit.await(10*time.Second, "synced", func(b watcher.Batch) bool { return b.Synced })
+	wit.Stop = func() { cancel(); <-done }
+	t.Cleanup(wit.Stop)
+	wit.Await(10*time.Second, "synced", func(b watcher.Batch) bool { return b.Synced })
 	return wit
 }
 
-func (w *witness) add(batch watcher.Batch, err error) {
+func (w *Witness) add(batch watcher.Batch, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err != nil {
 		w.err = err
 	} else {
 		w.batches = append(w.batches, batch)
+		w.times = append(w.times, time.Now())
 	}
 	close(w.news)
 	w.news = make(chan struct{})
 }
 
-// await waits for a batch, from the first on, that the condition accepts.
-func (w *witness) await(limit time.Duration, what string, accept func(watcher.Batch) bool) watcher.Batch {
+// Await waits for a batch, from the first on, that the condition accepts.
+func (w *Witness) Await(limit time.Duration, what string, accept func(watcher.Batch) bool) watcher.Batch {
 	w.t.Helper()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
@@ -80,16 +87,16 @@ func (w *witness) await(limit time.Duration, what string, accept func(watcher.Ba
 		select {
 		case <-news:
 		case <-timer.C:
-			w.t.Fatalf("not within %v: %s\ntold:\n%s", limit, what, w.story())
+			w.t.Fatalf("not within %v: %s\ntold:\n%s", limit, what, w.Story())
 		}
 	}
 }
 
-// event waits for an event of the kind about the name, after the revision.
-func (w *witness) event(limit time.Duration, kind watcher.Kind, name registry.Name, after int64) (watcher.Event, watcher.Batch) {
+// Event waits for an event of the kind about the name, after the revision.
+func (w *Witness) Event(limit time.Duration, kind watcher.Kind, name registry.Name, after int64) (watcher.Event, watcher.Batch) {
 	w.t.Helper()
 	var found watcher.Event
-	batch := w.await(limit, fmt.Sprintf("%s %s after revision %d", kind, name, after), func(b watcher.Batch) bool {
+	batch := w.Await(limit, fmt.Sprintf("%s %s after revision %d", kind, name, after), func(b watcher.Batch) bool {
 		if b.Revision <= after {
 			return false
 		}
@@ -104,11 +111,11 @@ func (w *witness) event(limit time.Duration, kind watcher.Kind, name registry.Na
 	return found, batch
 }
 
-// down waits for the down of an incarnation and gives its cause.
-func (w *witness) down(limit time.Duration, name registry.Name, incarnation int64) string {
+// Down waits for the down of an incarnation and gives its cause.
+func (w *Witness) Down(limit time.Duration, name registry.Name, incarnation int64) string {
 	w.t.Helper()
 	var found watcher.Event
-	w.await(limit, fmt.Sprintf("down of %s, incarnation %d", name, incarnation), func(b watcher.Batch) bool {
+	w.Await(limit, fmt.Sprintf("down of %s, incarnation %d", name, incarnation), func(b watcher.Batch) bool {
 		for _, e := range b.Events {
 			if e.Kind == watcher.Down && e.Name == name && e.Incarnation == incarnation {
 				found = e
@@ -123,8 +130,8 @@ func (w *witness) down(limit time.Duration, name registry.Name, incarnation int6
 	return string(*found.Cause)
 }
 
-// count counts events of the kind about the name; an empty name means all.
-func (w *witness) count(kind watcher.Kind, name registry.Name) int {
+// Count counts events of the kind about the name; an empty name means all.
+func (w *Witness) Count(kind watcher.Kind, name registry.Name) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := 0
@@ -138,8 +145,15 @@ func (w *witness) count(kind watcher.Kind, name registry.Name) int {
 	return n
 }
 
-// told counts batches of the kind.
-func (w *witness) told(kind watcher.BatchKind) int {
+// Batches gives everything that was told so far.
+func (w *Witness) Batches() []watcher.Batch {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.batches)
+}
+
+// Told counts batches of the kind.
+func (w *Witness) Told(kind watcher.BatchKind) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := 0
@@ -151,8 +165,8 @@ func (w *witness) told(kind watcher.BatchKind) int {
 	return n
 }
 
-// story gives what was told, a line each.
-func (w *witness) story() string {
+// Story gives what was told, a line each.
+func (w *Witness) Story() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var b strings.Builder
@@ -169,9 +183,9 @@ func (w *witness) story() string {
 	return b.String()
 }
 
-// consistent checks what must hold of every history: up and down of a name alternate, every down names the incarnation that
+// Consistent checks what must hold of every history: up and down of a name alternate, every down names the incarnation that
 // was told up, incarnations grow, revisions do not go back.
-func (w *witness) consistent() {
+func (w *Witness) Consistent() {
 	w.t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
