@@ -232,7 +232,7 @@ func TestUnknown(t *testing.T) {
 	}
 }
 
-// A million records are judged in some seconds.
+// A long history is judged in little time: a million records take some seconds.
 func BenchmarkCheck(b *testing.B) {
 	records := goodHistory(1, 8*time.Hour)
 	for b.Loop() {
