@@ -50,7 +50,7 @@ func (m Message) Microseconds(name string) time.Duration {
 	if err != nil || n > uint64(1<<63-1)/uint64(time.Microsecond) {
 		return 0
 	}
-	return time.Duration(n) * time.Microsecond //nolint:gosec // it was compared
+	return time.Duration(n) * time.Microsecond
 }
 
 // Select gives the lines of these names, as they were sent.
