@@ -100,16 +100,20 @@ func (r *Registry) startWatchdog(g *Registration) {
 	}
 }
 
+// armWatchdog looks after the registration in a while, and not before.
 func (r *Registry) armWatchdog(g *Registration, in time.Duration) {
-	time.AfterFunc(in, func() { r.mail.post(func() { r.lookAfter(g) }) })
+	if g.watchdog != nil {
+		g.watchdog.Stop()
+	}
+	g.watchdog = time.AfterFunc(in, func() { r.mail.post(func() { r.lookAfter(g) }) })
 }
 
 // lookAfter shuts the watchdog's gate when it was not petted in time.
 func (r *Registry) lookAfter(g *Registration) {
-	if g.ending != nil || g.released {
+	last := g.petted.Load()
+	if g.ending != nil || g.released || g.in.Watchdog <= 0 || last == nil {
 		return
 	}
-	last := g.petted.Load()
 	if left := g.in.Watchdog - time.Since(*last); left > 0 {
 		r.armWatchdog(g, left)
 		return
@@ -126,5 +130,27 @@ func (r *Registry) petted(g *Registration) {
 	if g.in.Watchdog > 0 && g.unhealthy[gateWatchdog] != nil {
 		r.gate(g, gateWatchdog, nil)
 		r.armWatchdog(g, g.in.Watchdog)
+	}
+}
+
+// tripped shuts the watchdog's gate before its time.
+func (r *Registry) tripped(g *Registration, why error) {
+	if g.in.Watchdog > 0 {
+		r.gate(g, gateWatchdog, why)
+	}
+}
+
+// setWatchdog changes how often the watchdog is to be petted. A gate that is shut stays shut, unless there is no
+// watchdog any more.
+func (r *Registry) setWatchdog(g *Registration, every time.Duration) {
+	if g.ending != nil || g.released {
+		return
+	}
+	g.in.Watchdog = every
+	switch {
+	case every <= 0:
+		r.gate(g, gateWatchdog, nil)
+	case g.unhealthy[gateWatchdog] == nil:
+		r.startWatchdog(g)
 	}
 }

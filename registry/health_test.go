@@ -115,3 +115,39 @@ func TestWatchdog(t *testing.T) {
 		wait(t, 4*time.Second, "down again", func() bool { return !r.up(t, "vol/node1") })
 	})
 }
+
+func TestWatchdogIsTrippedAndChanged(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		p := r.process(t)
+		g := p.register(t, "vol/node1", 10*time.Second, func(in *registry.Instance) { in.Watchdog = 3 * time.Second })
+		was := g.Incarnation()
+		g.Trip(errors.New("disk on fire"))
+		wait(t, time.Second, "down", func() bool { return !r.up(t, "vol/node1") })
+		if s := r.row(t, "vol/node1"); cause(s) != "unhealthy" || *s.CauseReason != "disk on fire" {
+			t.Errorf("cause %s, %v", cause(s), s.CauseReason)
+		}
+		g.Trip(errors.New("still")) // and a Pet that follows a Trip is seen to follow
+		g.Pet()
+		wait(t, time.Second, "up again", func() bool { return g.Incarnation() > was && r.up(t, "vol/node1") })
+
+		g.SetWatchdog(time.Minute)
+		time.Sleep(50 * time.Second)
+		if !g.Valid() || p.count(registry.Unhealthy) != 1 {
+			t.Error("down although the watchdog has a longer time")
+		}
+		g.SetWatchdog(time.Second)
+		took := wait(t, 3*time.Second, "down", func() bool { return !r.up(t, "vol/node1") })
+		if took < 900*time.Millisecond {
+			t.Errorf("down after %v already, want 1s", took)
+		}
+		g.SetWatchdog(0)
+		wait(t, time.Second, "up without a watchdog", func() bool { return r.up(t, "vol/node1") })
+		g.Trip(errors.New("nobody minds"))
+		time.Sleep(time.Minute)
+		if !g.Valid() || p.count(registry.Unhealthy) != 2 {
+			t.Error("down without a watchdog")
+		}
+		g.SetWatchdog(2 * time.Second)
+		wait(t, 4*time.Second, "down by a new watchdog", func() bool { return !r.up(t, "vol/node1") })
+	})
+}

@@ -190,6 +190,18 @@ func (g *Registration) Pet() {
 	}
 }
 
+// Trip is the contrary of Pet: the application itself says that something is wrong. The instance is unhealthy, for that
+// reason, until the next Pet. Without a watchdog it does nothing.
+func (g *Registration) Trip(why error) {
+	g.petted.Store(nil) // now, so that a Pet that follows is seen to follow
+	g.registry.mail.post(func() { g.registry.tripped(g, why) })
+}
+
+// SetWatchdog changes how often Pet must be called; the time counts from now. Zero ends the watchdog.
+func (g *Registration) SetWatchdog(every time.Duration) {
+	g.registry.mail.post(func() { g.registry.setWatchdog(g, every) })
+}
+
 // Update changes zone, labels and endpoints, and returns once the record is committed. It returns ErrInvalid or ErrTooLarge
 // and changes nothing when the result is not valid, ErrClosed when the registration has ended, and the context's error when
 // that ends first; the change is then still on its way. The change runs on the goroutine that keeps all

@@ -54,6 +54,7 @@ type state struct {
 	ending    *Ended           // decided to end, in this way
 	failures  int              // writes that failed in a row
 	timer     *time.Timer
+	watchdog  *time.Timer
 	holdUntil time.Time // no step before
 	stopCtx   func() bool
 	stopGates context.CancelFunc

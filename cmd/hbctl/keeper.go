@@ -207,8 +207,11 @@ func evictedBy(ctx context.Context, client *clientv3.Client, key string) string 
 }
 
 // leave ends the registration, as failed if there is a reason, and everything that belongs to the keeper.
-func (k *keeper) leave(reason string) error {
-	ctx, cancel := k.p.bounded(context.Background())
+func (k *keeper) leave(reason string) error { return k.leaveWithin(context.Background(), reason) }
+
+// leaveWithin gives up when ctx is done, too.
+func (k *keeper) leaveWithin(ctx context.Context, reason string) error {
+	ctx, cancel := k.p.bounded(ctx)
 	defer cancel()
 	var err error
 	if k.registration != nil {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/rs/zerolog"
 	"google.golang.org/grpc/grpclog"
+
+	"github.com/hbctl/hbctl/internal/supervise"
 )
 
 // system is what the program gets from the outside, so that tests can give it something else.
@@ -20,6 +22,9 @@ type system struct {
 }
 
 func main() {
+	if supervise.IsGuardian(os.Args) {
+		os.Exit(supervise.Guard())
+	}
 	setGlobals()
 	os.Exit(run(context.Background(), system{
 		args: os.Args, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv,

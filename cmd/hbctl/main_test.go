@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/hbctl/hbctl/internal/devserver"
+	"github.com/hbctl/hbctl/internal/supervise"
 )
 
 // patience is how long a test waits for what should happen at once, on a machine that may be busy.
@@ -22,7 +23,10 @@ const patience = 20 * time.Second
 
 // TestMain also is hbctl itself, for scripts and for the demo, which starts its own program.
 func TestMain(m *testing.M) {
-	testscript.Main(suite{m}, map[string]func(){"hbctl": main, "ends": ends})
+	if supervise.IsGuardian(os.Args) { // of a run inside of this process
+		os.Exit(supervise.Guard())
+	}
+	testscript.Main(suite{m}, map[string]func(){"hbctl": main, "ends": ends, "says": says})
 }
 
 // suite sets up what tests inside of this process share.

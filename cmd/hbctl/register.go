@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/urfave/cli/v2"
 )
 
@@ -15,7 +16,8 @@ func (p *program) registerCommand() *cli.Command {
 		Description: `Registers an instance and keeps it registered, whatever happens to etcd, until SIGTERM or Ctrl-C; then it leaves, and
 whoever watches is told at once. What happens to the registration is logged on stderr.
 It ends with 1 when another process holds the name or took it over, or when an operator evicted it; with 3 when it
-could not register in time, and with 4 when etcd could not be reached in that time.
+could not register in time, and with 4 when etcd could not be reached in that time. Under systemd use Type=notify: it is
+ready once registered.
 
 Examples:
    hbctl register --binary web
@@ -31,15 +33,15 @@ func (p *program) register(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	m := p.serviceManager()
+	defer m.close()
 	k := p.newKeeper(what)
 	err = k.register(ctx)
 	if err == nil {
-		select {
-		case <-ctx.Done():
-		case <-k.registration.Done():
-			err = k.ended()
-		}
+		m.say(daemon.SdNotifyReady)
+		err = k.hold(ctx, m)
 	}
+	m.say(daemon.SdNotifyStopping)
 	if ctx.Err() != nil {
 		err = endedBySignal(ctx)
 	}
@@ -48,4 +50,18 @@ func (p *program) register(ctx context.Context, c *cli.Context) error {
 		return leaving
 	}
 	return err
+}
+
+// hold waits until the registration ends or ctx is done.
+func (k *keeper) hold(ctx context.Context, m *manager) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-k.registration.Done():
+			return k.ended()
+		case <-m.due():
+			m.alive()
+		}
+	}
 }

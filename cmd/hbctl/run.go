@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/urfave/cli/v2"
 
 	"github.com/hbctl/hbctl/internal/supervise"
@@ -32,8 +33,14 @@ func (p *program) runCommand() *cli.Command {
 		ArgsUsage: "-- COMMAND [ARGUMENTS]",
 		Description: `Registers an instance, then starts COMMAND in a process group of its own and keeps the instance registered while it runs.
 Signals are passed on to it. When it ends with 0, or by a signal that was passed on, the instance has left; else it has
-failed, with the reason. Nothing of its process group is left behind. For the terminal COMMAND is a background job:
-it should not read from there.
+failed, with the reason. Nothing of its process group is left behind, also when hbctl itself is killed. For the terminal
+COMMAND is a background job: it is stopped if it reads from there. Ctrl-Z stops it together with hbctl, and the
+registration runs out unless both go on soon.
+
+COMMAND may speak sd_notify (NOTIFY_SOCKET is set for it). With --watchdog it must say WATCHDOG=1 at least that often,
+or it is down as unhealthy until it does. Under systemd hbctl is ready once the instance is registered, with
+--notify only after COMMAND has said READY=1; what else it says is passed on. With WatchdogSec= in the unit and no --watchdog
+COMMAND is told that time, and watched from its first WATCHDOG=1 on.
 
 Ends with the exit code of COMMAND: 128 + N if signal N ended it, 127 if it is not found, 126 if it can't be
 executed. 125 means that hbctl itself failed.
@@ -41,10 +48,19 @@ executed. 125 means that hbctl itself failed.
 Examples:
    hbctl run --binary web -- ./web --port 8080
    hbctl run --binary worker --zone az1 --on-lost term -- ./worker     stop it when it may no longer act
-   hbctl run --binary web --start-anyway -- ./web                      start it even if etcd is away`,
+   hbctl run --binary web --start-anyway -- ./web                      start it even if etcd is away
+   hbctl run --binary web --notify --watchdog 10s -- ./web             it says when it is ready, and that it is alive
+
+As a unit of systemd:
+   [Service]
+   Type=notify
+   ExecStart=/usr/local/bin/hbctl run --binary web --notify --watchdog 10s -- /usr/bin/web
+   Restart=on-failure`,
 		Flags: append(instanceFlags(),
 			&cli.StringFlag{Name: "on-lost", DefaultText: onLostKeep, Usage: "when the registration is fenced, replaced or evicted: `ACTION` is keep (COMMAND runs on), term (SIGTERM) or kill"},
 			&cli.BoolFlag{Name: "start-anyway", Usage: "start COMMAND at once, and register it whenever etcd is there"},
+			&cli.StringFlag{Name: "watchdog", DefaultText: "none", Usage: "COMMAND must say WATCHDOG=1 by sd_notify within any `TIME`, else it is unhealthy"},
+			&cli.BoolFlag{Name: "notify", Usage: "COMMAND says READY=1 by sd_notify: until then systemd is not told that it is ready, nor the watchdog minded"},
 		),
 		Action: p.run,
 	}
@@ -57,14 +73,18 @@ func (e *childEnd) Error() string { return "" }
 
 // runner is one run of a command.
 type runner struct {
-	p       *program
-	args    []string
-	onLost  string
-	anyway  bool
-	keeper  *keeper
-	signals chan os.Signal
-	child   *supervise.Process
-	unfit   string // why we stopped the command: what became of its registration
+	p        *program
+	args     []string
+	onLost   string
+	anyway   bool
+	keeper   *keeper
+	signals  chan os.Signal
+	guardian *supervise.Guardian // nil: none could be started
+	child    *supervise.Process
+	manager  *manager
+	spoken   *spoken
+	unfit    string // why we stopped the command: what became of its registration
+	reguards int
 }
 
 // run ends with a childEnd, or with an error of its own.
@@ -89,16 +109,49 @@ func (p *program) run(c *cli.Context) error {
 	if r.anyway {
 		what.RegisterTimeout = 0
 	}
+	watchdog, err := flagTime(c, "watchdog", 0)
+	if err != nil {
+		return err
+	}
+	if watchdog != 0 && watchdog < minWatchdog {
+		return usageIn("run", "--watchdog %v: want at least %v, or 0 for none", watchdog, minWatchdog)
+	}
+	r.manager = p.serviceManager()
+	defer r.manager.close()
+	if r.spoken, err = p.newSpoken(r.manager, watchdog, c.Bool("notify")); err != nil {
+		return err
+	}
+	defer r.spoken.close()
 	signal.Notify(r.signals, passedSignals()...)
 	defer signal.Stop(r.signals)
+	r.startGuardian()
+	if r.guardian != nil {
+		defer r.guardian.Release()
+	}
 	r.keeper = p.newKeeper(what)
 	return r.run(c.Context)
+}
+
+// minWatchdog is as short as a time can be that a busy machine keeps.
+const minWatchdog = 100 * time.Millisecond
+
+// startGuardian starts what is there for the case that we are killed. It gets ready while the instance is registered.
+func (r *runner) startGuardian() {
+	var err error
+	if r.guardian, err = supervise.StartGuardian(); err != nil {
+		r.guardian = nil
+		r.unguarded(err)
+	}
+}
+
+func (r *runner) unguarded(err error) {
+	r.p.log.Warn().Str("why", oneLine(err.Error())).Msg("no guardian: if hbctl is killed, what the command has started may live on")
 }
 
 // passedSignals are those that the command gets from us. What the parent had ignored stays ignored, for the command too.
 func passedSignals() []os.Signal {
 	signals := []os.Signal{syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2}
-	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT} {
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGTSTP} {
 		if !signal.Ignored(s) {
 			signals = append(signals, s)
 		}
@@ -150,44 +203,41 @@ func (r *runner) awaitRegistered(registered <-chan error, cancel context.CancelC
 			}
 			return err
 		case s := <-r.signals:
-			if number, ok := s.(syscall.Signal); ok && number != syscall.SIGUSR1 && number != syscall.SIGUSR2 {
+			switch number, ok := s.(syscall.Signal); {
+			case ok && number == syscall.SIGTSTP:
+				r.pause()
+			case ok && stops(number):
 				end = stopped{signal: number}
 				cancel(end)
 			}
+		case <-r.manager.due():
+			r.manager.alive()
 		}
 	}
 }
 
+// stops says whether a signal means the end, by what it does to a program that does not catch it.
+func stops(s syscall.Signal) bool {
+	return s != syscall.SIGUSR1 && s != syscall.SIGUSR2 && s != syscall.SIGTSTP
+}
+
 func (r *runner) start() error {
 	var err error
-	r.child, err = supervise.Start(supervise.Command{Args: r.args, Stdin: r.p.stdin, Stdout: r.p.stdout, Stderr: r.p.stderr})
+	if r.guardian != nil {
+		if err = r.guardian.Ready(); err != nil {
+			r.guardian.Release()
+			r.guardian = nil
+			r.unguarded(err)
+		}
+	}
+	r.child, err = supervise.Start(supervise.Command{
+		Args: r.args, Env: r.spoken.environment(), Stdin: r.p.stdin, Stdout: r.p.stdout, Stderr: r.p.stderr, Guardian: r.guardian,
+	})
 	if err != nil {
 		return notStarted(err)
 	}
 	r.p.log.Debug().Int("pid", r.child.PID()).Msg("started")
 	return nil
-}
-
-// follow passes signals on and watches the registration until the command ends.
-func (r *runner) follow(registered *chan error) error {
-	for {
-		select {
-		case <-r.child.Done():
-			return &childEnd{code: r.child.Result().Code}
-		case s := <-r.signals:
-			if number, ok := s.(syscall.Signal); ok {
-				r.child.Pass(number)
-			}
-		case e := <-r.keeper.lost:
-			r.lost(string(e.Kind))
-		case err := <-*registered:
-			*registered = nil
-			if err != nil {
-				r.say(err)
-				r.lost("not registered")
-			}
-		}
-	}
 }
 
 // lost does to the command what is wanted when its registration can't be relied on.
@@ -213,33 +263,34 @@ func (r *runner) end(err error) error {
 			reason += ", after the registration was " + r.unfit
 		}
 	}
-	swept := make(chan struct{})
-	go func() {
-		defer close(swept)
-		r.sweep()
-	}()
 	if reason != "" {
 		r.p.log.Warn().Str("why", reason).Msg("the command failed")
 	}
-	r.say(r.keeper.leave(reason))
+	r.manager.say(daemon.SdNotifyStopping)
+	ctx, release := r.untilHurried()
+	defer release()
+	swept := make(chan struct{})
+	go func() {
+		defer close(swept)
+		if r.child != nil {
+			r.child.Sweep(ctx, sweepGrace)
+		}
+	}()
+	r.say(r.keeper.leaveWithin(ctx, reason))
 	<-swept
 	return err
 }
 
-// sweep ends what is left of the command's process group; a further signal to stop means at once.
-func (r *runner) sweep() {
-	if r.child == nil {
-		return
-	}
+// untilHurried gives a context that a further signal to stop ends: then what is left is ended at once.
+func (r *runner) untilHurried() (_ context.Context, release func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for {
 			select {
 			case s := <-r.signals:
-				if s != syscall.SIGUSR1 && s != syscall.SIGUSR2 {
+				if number, ok := s.(syscall.Signal); ok && stops(number) {
 					cancel()
 				}
 			case <-ctx.Done():
@@ -247,9 +298,7 @@ func (r *runner) sweep() {
 			}
 		}
 	}()
-	r.child.Sweep(ctx, sweepGrace)
-	cancel()
-	<-done
+	return ctx, func() { cancel(); <-done }
 }
 
 // say logs an error that changes nothing about how the program ends.

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/rogpeppe/go-internal/testscript"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
@@ -69,6 +70,14 @@ func ends() {
 	_ = cmd.Run() // the code tells
 	if got := codeOf(cmd.ProcessState); got != want {
 		fmt.Fprintf(os.Stderr, "ended with %d and not with %d\n", got, want)
+		os.Exit(1)
+	}
+}
+
+// says is the program of that name: it says its arguments by sd_notify, as one message.
+func says() {
+	if sent, err := daemon.SdNotify(false, strings.Join(os.Args[1:], "\n")); err != nil || !sent {
+		fmt.Fprintln(os.Stderr, "not said:", err)
 		os.Exit(1)
 	}
 }

@@ -2,14 +2,24 @@
 
 package supervise
 
-import "syscall"
+import (
+	"os"
+	"syscall"
+)
 
-// childAttributes puts the child into a group of its own.
-func childAttributes() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true}
+// childAttributes puts the child into a group, one of its own if it is 0.
+func childAttributes(group int) *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pgid: group}
 }
 
-// awaitEnd has nothing to wait with here.
-func awaitEnd(int) bool { return false }
+func selfPath() (string, error) { return os.Executable() }
 
-func onlyZombies(int) bool { return false }
+func setShortName(string) {}
+
+// awaitEnd has nothing to wait with here.
+func awaitEnd(int, func()) bool { return false }
+
+// groupIsVisible is false: who is in a group can't be seen here, only whether there is anybody.
+const groupIsVisible = false
+
+func onlyZombies(_, _ int) bool { return false }

@@ -35,6 +35,8 @@ type Command struct {
 	Stdin  io.Reader
 	Stdout io.Writer
 	Stderr io.Writer
+	// Guardian, if there is one, leads the group that the command is started into. Else the command has a group of its own.
+	Guardian *Guardian
 }
 
 // outputDelay is how long output of the child is copied after its end, if its output is no file.
@@ -67,25 +69,33 @@ func cause(err error) error {
 
 // Process is a running child. Its methods may be called by any goroutine.
 type Process struct {
-	cmd  *exec.Cmd
-	done chan struct{}
+	cmd     *exec.Cmd
+	group   int // the number of the process group
+	done    chan struct{}
+	stopped chan struct{}
 
-	mu     sync.Mutex
-	ended  bool // the child has ended: its group may only be swept from now on
-	passed map[syscall.Signal]bool
-	result Result
+	mu       sync.Mutex
+	ended    bool // the child has ended: its group may only be swept from now on
+	passed   map[syscall.Signal]bool
+	result   Result
+	guardian *Guardian // nil: none
 }
 
-// Start starts the command. It returns a StartError if it can't be started.
+// Start starts the command. It returns a StartError if it can't be started. The guardian must be ready.
 func Start(c Command) (*Process, error) {
 	path, err := Find(c.Args[0])
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{done: make(chan struct{}), passed: make(map[syscall.Signal]bool)}
+	p := &Process{
+		done: make(chan struct{}), stopped: make(chan struct{}, 1), passed: make(map[syscall.Signal]bool), guardian: c.Guardian,
+	}
+	if c.Guardian != nil {
+		p.group = c.Guardian.pid()
+	}
 	p.cmd = &exec.Cmd{
 		Path: path, Args: c.Args, Env: c.Env, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr,
-		SysProcAttr: childAttributes(), WaitDelay: outputDelay,
+		SysProcAttr: childAttributes(p.group), WaitDelay: outputDelay,
 	}
 	started := make(chan error)
 	go p.supervise(started)
@@ -108,13 +118,16 @@ func startError(program string, err error) error {
 func (p *Process) supervise(started chan<- error) {
 	runtime.LockOSThread() // and never unlocks: the thread ends with the goroutine
 	err := p.cmd.Start()
+	if err == nil && p.group == 0 {
+		p.group = p.cmd.Process.Pid
+	}
 	started <- err
 	if err != nil {
 		return
 	}
 	defer close(p.done)
 	// While the child is not reaped, the number of its group can't be anybody else's.
-	seen := awaitEnd(p.cmd.Process.Pid)
+	seen := awaitEnd(p.cmd.Process.Pid, p.tellStopped)
 	if seen {
 		p.childEnded()
 	}
@@ -133,10 +146,24 @@ func (p *Process) childEnded() {
 	defer p.mu.Unlock()
 	p.ended = true
 	p.killGroup(syscall.SIGTERM)
+	p.killGroup(syscall.SIGCONT)
 }
+
+func (p *Process) tellStopped() {
+	select {
+	case p.stopped <- struct{}{}:
+	default: // told already
+	}
+}
+
+// Stopped tells, where the system does, that the child was stopped by a signal, as it is when it reads from the terminal.
+func (p *Process) Stopped() <-chan struct{} { return p.stopped }
 
 // PID gives the child's process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Group gives the number of the child's process group.
+func (p *Process) Group() int { return p.group }
 
 // Done is closed when the child has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
@@ -149,7 +176,7 @@ func (p *Process) Result() Result {
 }
 
 // Pass passes a signal on to the child and remembers it: an end by it will be one that was asked for. What a terminal
-// would send to everything in the foreground (interrupt, quit) goes to the whole group, all others to the child alone, as
+// would send to everything in the foreground (interrupt, quit, stop) goes to the whole group, all others to the child alone, as
 // if it ran without supervision. It does nothing once the child has ended.
 func (p *Process) Pass(sig syscall.Signal) {
 	p.mu.Lock()
@@ -172,7 +199,7 @@ func (p *Process) Stop(sig syscall.Signal) {
 
 func (p *Process) send(sig syscall.Signal) {
 	switch sig {
-	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGKILL:
+	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGKILL, syscall.SIGTSTP, syscall.SIGCONT:
 		p.killGroup(sig)
 	default:
 		_ = p.cmd.Process.Signal(sig) // fails only if the child is gone, and then there is nobody to signal
@@ -184,5 +211,5 @@ func (p *Process) send(sig syscall.Signal) {
 }
 
 func (p *Process) killGroup(sig syscall.Signal) {
-	_ = syscall.Kill(-p.cmd.Process.Pid, sig)
+	_ = syscall.Kill(-p.group, sig)
 }

@@ -22,8 +22,19 @@ const patience = 10 * time.Second
 
 // TestMain lets the test binary be a parent that dies.
 func TestMain(m *testing.M) {
+	if supervise.IsGuardian(os.Args) {
+		os.Exit(supervise.Guard())
+	}
 	if script := os.Getenv("SUPERVISE_PARENT"); script != "" {
-		p, err := supervise.Start(supervise.Command{Args: []string{"sh", "-c", script}, Stdout: os.Stdout})
+		command := supervise.Command{Args: []string{"sh", "-c", script}, Stdout: os.Stdout}
+		if os.Getenv("SUPERVISE_GUARDED") != "" {
+			g, err := supervise.StartGuardian()
+			if err != nil || g.Ready() != nil {
+				os.Exit(1)
+			}
+			command.Guardian = g
+		}
+		p, err := supervise.Start(command)
 		if err != nil {
 			os.Exit(1)
 		}
