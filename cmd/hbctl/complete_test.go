@@ -100,7 +100,12 @@ func TestCompletionForBash(t *testing.T) {
 func TestCompletionNeverFails(t *testing.T) {
 	t.Parallel()
 	for _, words := range [][]string{
-		{}, {"zsh"}, {"zsh", ""}, {"bash", "hbctl"}, {"bash", "", "0", ""}, {"bash", "hbctl show ", "-5", ""},
+		{},
+		{"zsh"},
+		{"zsh", ""},
+		{"bash", "hbctl"},
+		{"bash", "", "0", ""},
+		{"bash", "hbctl show ", "-5", ""},
 		{"fish", "show", "--endpoints", "127.0.0.1:1", "web/"}, {"zsh", "show", "--prefix", "", "web/"},
 	} {
 		if o := hbctl(t, append([]string{completeName, "--"}, words...)...); o.code != exitOK || o.stderr != "" {

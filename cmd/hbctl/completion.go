@@ -2,7 +2,6 @@ package main
 
 import (
 	"embed"
-	"io"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -36,6 +35,6 @@ func (p *program) completion(*cli.Context) error {
 	if err != nil {
 		return usageIn("completion", "there is none for %s; want one of %s", quoteShort(p.line.args[0]), strings.Join(shells, ", "))
 	}
-	_, err = io.WriteString(p.stdout, string(script))
+	_, err = p.stdout.Write(script)
 	return err
 }
