@@ -106,7 +106,8 @@ func TestCompletionNeverFails(t *testing.T) {
 		{"bash", "hbctl"},
 		{"bash", "", "0", ""},
 		{"bash", "hbctl show ", "-5", ""},
-		{"fish", "show", "--endpoints", "127.0.0.1:1", "web/"}, {"zsh", "show", "--prefix", "", "web/"},
+		{"fish", "show", "--endpoints", "127.0.0.1:1", "web/"},
+		{"zsh", "show", "--prefix", "", "web/"},
 	} {
 		if o := hbctl(t, append([]string{completeName, "--"}, words...)...); o.code != exitOK || o.stderr != "" {
 			t.Errorf("%q: code %d, %q", words, o.code, o.stderr)
