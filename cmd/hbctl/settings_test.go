@@ -208,7 +208,7 @@ func TestFlagsAreExplained(t *testing.T) {
 		}
 	}
 	check("hbctl", app.Flags)
-	for _, c := range app.Commands {
+	for _, c := range visible(app) {
 		check(c.Name, c.Flags)
 		if c.Usage == "" || c.UsageText == "" {
 			t.Errorf("%s is not explained", c.Name)
@@ -235,8 +235,8 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	o := hbctl(t, "help")
-	for _, c := range app.Commands {
-		if !slices.Contains(strings.Fields(o.stdout), c.Name) {
+	for _, c := range visible(app) {
+		if !slices.Contains(strings.FieldsFunc(o.stdout, func(r rune) bool { return r == ' ' || r == ',' || r == '\n' }), c.Name) {
 			t.Errorf("help does not know %s", c.Name)
 		}
 	}
