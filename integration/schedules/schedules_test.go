@@ -25,9 +25,8 @@ func TestSchedules(t *testing.T) {
 	}
 	tally, begin := newTally(), time.Now()
 	rapid.Check(t, func(rt *rapid.T) {
-		plan := draw(rt)
-		if problems := play(t, plan, tally); len(problems) > 0 {
-			rt.Fatalf("%s\n%s", strings.Join(problems, "\n"), plan)
+		if problems := play(t, draw(rt), tally); len(problems) > 0 {
+			rt.Fatal(strings.Join(problems, "\n"))
 		}
 	})
 	t.Logf("%d schedules in %v; they contained\n%s", n, time.Since(begin).Round(time.Second), tally)

@@ -62,7 +62,9 @@ func play(t *testing.T, plan schedule, tally *tally) (problems []string) {
 		}
 		w.finish()
 		w.judge()
-		problems = w.problems
+		if problems = w.problems; len(problems) > 0 {
+			problems = append(problems, plan.String(), w.story())
+		}
 	})
 	return problems
 }
