@@ -56,7 +56,7 @@ func (f *fold) problem(format string, args ...any) {
 // was then: of what it was told up, nothing may be gone by then.
 func (f *fold) resume(h *heard) {
 	f.resumed = h
-	if h.resumed != "a revision" {
+	if h.resumed != fromRevision {
 		return
 	}
 	then := f.w.auditor.rows(h.after)
@@ -129,7 +129,7 @@ func (f *fold) forget(h *heard) {
 	f.w.tally.add("reset")
 	allowed := false
 	for _, c := range f.w.auditor.compactAt {
-		allowed = allowed || f.resumed != nil && f.resumed.resumed == "a revision" && f.resumed.after < c.revision && !c.at.After(h.at)
+		allowed = allowed || f.resumed != nil && f.resumed.resumed == fromRevision && f.resumed.after < c.revision && !c.at.After(h.at)
 	}
 	if !allowed {
 		f.problem("reset: %v", h.batch.Reason)

@@ -34,6 +34,7 @@ type process struct {
 	lossy    bool      // what is held when the network heals is lost
 	crashed  time.Time // zero: it lives
 	policy   registry.Policy
+	followed bool // another one on its machine has begun
 	holdings map[registry.Name]*holding
 }
 

@@ -48,6 +48,11 @@ type heard struct {
 	after   int64     // and after which revision
 }
 
+const (
+	fromView     = "its view"
+	fromRevision = "a revision"
+)
+
 func newReader(w *world, k readerKind) *reader {
 	r := &reader{w: w, kind: k, net: w.server.NewClient(), moved: make(chan struct{})}
 	r.way.begin() // what comes right after the start is not seen as it happens
@@ -186,14 +191,11 @@ func (r *reader) resume() {
 }
 
 func (r *reader) position() (from watcher.Position, how string, after int64) {
-	if r.bare {
-		if after = r.revision(); after != 0 {
-			return watcher.After(after), "a revision", after
-		}
-		return watcher.Now(), "nothing", 0
-	}
 	view := r.watcher.View()
-	if view == nil {
+	if r.bare || view == nil { // stopped before it had one
+		if after = r.revision(); after != 0 {
+			return watcher.After(after), fromRevision, after
+		}
 		return watcher.Now(), "nothing", 0
 	}
 	data, err := json.Marshal(view)
@@ -204,7 +206,7 @@ func (r *reader) position() (from watcher.Position, how string, after int64) {
 	if err := json.Unmarshal(data, &kept); err != nil {
 		r.w.problem("reading the view of %s: %v", r.kind, err)
 	}
-	return watcher.From(&kept), "its view", kept.Revision()
+	return watcher.From(&kept), fromView, kept.Revision()
 }
 
 // revision gives the position of the last batch that was taken.

@@ -107,6 +107,10 @@ func (w *world) call(h *holding, what kind) {
 // restart kills the process and starts another one on its machine, which registers the same names and need not wait for its
 // own ghost.
 func (w *world) restart(old *process) {
+	if old.followed {
+		return
+	}
+	old.followed = true
 	old.crash()
 	p := w.process(old.machine)
 	old.mu.Lock()

@@ -34,7 +34,7 @@ func (f *fold) confirmed(h *heard, e *watcher.Event, suspected bool) {
 }
 
 // couldReturn says that a process lived on after its key went, had not been cut off for about its TTL before, nor at all since,
-// and nobody had told it to end, evicted it or taken its name.
+// and nobody had told it to end, evicted it, forced it down or taken its name.
 func (w *world) couldReturn(h *holding, e *end, until time.Time) bool {
 	p := h.process
 	endedAt, _ := h.told.get()
@@ -47,7 +47,8 @@ func (w *world) couldReturn(h *holding, e *end, until time.Time) bool {
 		return false
 	}
 	for r := e.revision; r < int64(len(w.auditor.tables)) && !w.auditor.at[r].After(until); r++ {
-		if is := w.auditor.alive(e.name, r); is.Rev != 0 && w.owner(is.Holder) != p {
+		entry := w.auditor.tables[r].Entries[e.name]
+		if entry != nil && (entry.Forced() || entry.Alive.Rev != 0 && w.owner(entry.Alive.Holder) != p) {
 			return false
 		}
 	}

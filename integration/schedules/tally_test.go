@@ -48,7 +48,7 @@ func wanted() []string {
 	all := []string{
 		"ended: expired", "ended: operated", "ended: announced", "ended: replaced", "put back",
 		"holder fenced", "holder trusted", "holder replaced", "holder evicted", "holder lost", "conflict refused", "conflict with a live one", "registered later", "taken over",
-		"told stale", "told live", "reset", "synthetic", "resumed from its view", "resumed from a revision",
+		"told stale", "told live", "reset", "synthetic", "resumed from " + fromView, "resumed from " + fromRevision,
 		"suspect", "cleared", "confirmed", "compared with a list",
 		"down expired", "down deleted", "down left", "down failed", "down evicted", "down replaced", "down forced", "down lost", "down ",
 	}
