@@ -49,6 +49,10 @@ vet: ## run go vet
 check: ## do all that has to pass before a change goes in
 	.ci/run
 
+.PHONY: faults
+faults: ## inject every fault of integration/faults/FAULTS.md, the long way
+	$(GO) test -v -timeout 60m ./integration/faults -args -long | grep -E -e '^ +[a-z_]+_test\.go:[0-9]+: F[0-9]+: ' -e '^(---|FAIL|PASS|ok|panic)'
+
 .PHONY: break
 break: ## break each guarantee on purpose, and see that its test fails (minutes)
 	integration/break.sh

@@ -408,8 +408,8 @@ func checkRuns(t *testing.T, whole *watchRun, runs []*watchRun) {
 	if next != len(want) {
 		t.Errorf("%d batches told, the uninterrupted one told %d", next, len(want))
 	}
-	t.Logf("%d batches in %d lines over %d runs: 0 missing, %d repeated; %d runs ended before they told a change, %d inside of a line, %d found the end of the file cut",
-		len(want), lines, len(runs), repeated, silent, torn, cut)
+	t.Logf("%d batches in %d lines over %d runs: %d missing, %d repeated; %d runs ended before they told a change, %d inside of a line, %d found the end of the file cut",
+		len(want), lines, len(runs), len(want)-next, repeated, silent, torn, cut)
 }
 
 // With 10,000 instances and 1,000 batches a second a watch with a state file keeps up, and costs hardly more than without.
@@ -465,10 +465,10 @@ func updates(t testing.TB, client *clientv3.Client, writer *busyWriter, instance
 		all.Go(func() {
 			tick := time.NewTicker(writers * time.Second / time.Duration(perSecond))
 			defer tick.Stop()
-			for zone := 0; time.Now().Before(ends); zone++ {
+			for n := 0; time.Now().Before(ends); n++ {
 				<-tick.C
 				host := fmt.Sprintf("n%05d", k+writers*random.IntN(instances/writers))
-				value := fmt.Sprintf(`{"schema":1,"binary":"vol","host":"%s","zone":"%d-%d","filler":"%s"}`, host, k, zone, writer.filler)
+				value := fmt.Sprintf(`{"schema":1,"binary":"vol","host":"%s","zone":"%d-%d-%d","filler":"%s"}`, host, ends.Unix(), k, n, writer.filler)
 				resp, err := client.Put(t.Context(), "/hb/instances/vol/"+host, value)
 				if err != nil {
 					t.Errorf("writing: %v", err)

@@ -13,8 +13,8 @@ import (
 const DefaultReportInterval = 60 * time.Second
 
 // Client is what a Registry needs of an etcd client; *clientv3.Client is one. The caller makes it and closes it, after the
-// Registry. Its connections should retry at least every 500 ms (grpc.ConnectParams), else an outage of etcd lasts longer for
-// this process than for others.
+// Registry. It should be made with lease.DialOptions: the Registry ends gRPC's waits between two attempts to connect, of up to two
+// minutes, but what else uses the client waits them out.
 type Client interface {
 	Lister
 	Txn(ctx context.Context) clientv3.Txn

@@ -26,13 +26,6 @@
 // What it does not promise: that a process that was cut off has stopped. What it acts upon should check the incarnation,
 // [Registration.Incarnation], which only grows.
 //
-// The etcd client is the caller's. Its connections should retry soon, as with
-//
-//	grpc.WithConnectParams(grpc.ConnectParams{
-//		Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 500 * time.Millisecond},
-//		MinConnectTimeout: 2 * time.Second, // 0 would give a connection no longer than the backoff to come about
-//	})
-//
-// in clientv3.Config.DialOptions: gRPC's default grows to two minutes. The Registry resets it, but what else uses the
-// client does not. With passwords, one Registry a process costs etcd one password hash a stream, not one a renewal.
+// The etcd client is the caller's, who sets clientv3.Config.DialOptions to lease.DialOptions(0) and names all members in
+// Endpoints: see there for why. With passwords, one Registry a process costs etcd one password hash a stream, not one a renewal.
 package registry

@@ -8,7 +8,7 @@ type EventKind string
 // The kinds of events.
 const (
 	Registered  EventKind = "registered"  // the alive key is in etcd, as Event.Incarnation
-	Fenced      EventKind = "fenced"      // the process may no longer act; nobody has been told that it is down
+	Fenced      EventKind = "fenced"      // the process may no longer act, for Event.Err; nobody has been told that it is down
 	Trusted     EventKind = "trusted"     // the same incarnation may act again: lease renewed and key read back
 	LostKey     EventKind = "lost"        // the lease or a key is gone, for Event.Err; it is being put back
 	Unhealthy   EventKind = "unhealthy"   // the health check or the watchdog failed, for Event.Err

@@ -6,10 +6,9 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 
 	"github.com/hbctl/hbctl/internal/devserver"
+	"github.com/hbctl/hbctl/lease"
 	"github.com/hbctl/hbctl/registry"
 )
 
@@ -20,11 +19,8 @@ func connect(ctx context.Context) (client *clientv3.Client, disconnect func(), e
 		return nil, nil, err
 	}
 	client, err = clientv3.New(clientv3.Config{
-		Endpoints: []string{server.Endpoint()},
-		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 500 * time.Millisecond},
-			MinConnectTimeout: 2 * time.Second,
-		})},
+		Endpoints:   []string{server.Endpoint()},
+		DialOptions: lease.DialOptions(0),
 	})
 	if err != nil {
 		_ = server.Close()

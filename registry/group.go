@@ -2,8 +2,12 @@ package registry
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/hbctl/hbctl/lease"
 )
@@ -171,7 +175,7 @@ func (r *Registry) onLease(e lease.Event) {
 	case lease.LeaseGone:
 		r.groupGone(grp)
 	case lease.Fenced:
-		r.tell(grp, Event{Kind: Fenced, Err: lease.ErrFenced})
+		r.tell(grp, Event{Kind: Fenced, Err: r.broken.explain(lease.ErrFenced, grp.ttl)})
 	case lease.Quarantined:
 		r.tell(grp, Event{Kind: Quarantined, Err: e.Err})
 	case lease.Answered:
@@ -192,8 +196,31 @@ func (r *Registry) onStream(e lease.Event) {
 			}
 		}
 		r.emit(Event{Kind: Retrying, Err: e.Err})
-	case lease.Reopening, lease.Fenced, lease.Answered, lease.LeaseGone, lease.Quarantined:
+	case lease.Reopening:
+		r.broken.note(e.Err)
+	case lease.Fenced, lease.Answered, lease.LeaseGone, lease.Quarantined:
 	}
+}
+
+// broken is what last went wrong with the renewals. It is kept for whoever is fenced by it: an expired certificate, or an endpoint
+// at which nobody listens, shows nowhere else.
+type broken struct {
+	err error
+	at  time.Time
+}
+
+func (b *broken) note(err error) {
+	if status.Code(err) != codes.Canceled { // given up by ourselves: the reason came before
+		b.err, b.at = err, time.Now()
+	}
+}
+
+// explain adds the reason, unless it is so old that it can't be one.
+func (b *broken) explain(err error, recent time.Duration) error {
+	if b.err == nil || time.Since(b.at) > recent {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, b.err)
 }
 
 // tell sends the event once for each member that is published.

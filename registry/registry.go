@@ -36,13 +36,17 @@ type Registry struct {
 	groups   map[time.Duration][]*group
 	leases   map[*lease.Lease]*group
 	closing  bool
+	broken   broken
 	revoking int               // leases that are being revoked
 	empty    []chan<- struct{} // closed when no registration is left
 }
 
 // New makes a Registry on a client that the caller made and closes, after the Registry. It returns ErrInvalid for a bad
-// Config. The Registry runs goroutines until Close.
+// Config, and for a client that is closed or has no endpoints. The Registry runs goroutines until Close.
 func New(client Client, cfg Config) (*Registry, error) {
+	if err := lease.CheckClient(client); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/hbctl/hbctl/lease"
 	"github.com/hbctl/hbctl/registry"
 )
 
@@ -26,10 +27,11 @@ type Watcher struct {
 }
 
 // New makes a Watcher. It talks to nobody yet. The client stays the caller's, who closes it after the last Watch; its own
-// settings for reconnecting do not matter. It returns ErrInvalid.
+// settings for reconnecting do not matter to the watch (see lease.DialOptions for what else they do), and its endpoints should
+// name all members. It returns ErrInvalid, also for a client that is closed or has no endpoints.
 func New(client *clientv3.Client, cfg Config) (*Watcher, error) {
-	if client == nil {
-		return nil, fmt.Errorf("%w: an etcd client is needed", ErrInvalid)
+	if err := lease.CheckClient(client); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	keys, err := registry.NewKeys(cfg.Prefix)
 	if err != nil {

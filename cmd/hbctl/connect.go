@@ -9,13 +9,9 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
-)
 
-// maxReconnectDelay caps the wait between two attempts to connect. gRPC's own cap of two minutes would let every lease
-// run out after a longer outage.
-const maxReconnectDelay = 500 * time.Millisecond
+	"github.com/hbctl/hbctl/lease"
+)
 
 // clientConfig says how etcd is talked to.
 func (p *program) clientConfig() clientv3.Config {
@@ -28,10 +24,7 @@ func (p *program) clientConfig() clientv3.Config {
 		Username:             s.user,
 		Password:             s.password,
 		Logger:               zap.NewNop(),
-		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxReconnectDelay},
-			MinConnectTimeout: s.dialTimeout,
-		})},
+		DialOptions:          lease.DialOptions(s.dialTimeout),
 	}
 	if s.tls != nil {
 		config.TLS = s.tls.config

@@ -18,10 +18,9 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
-	"google.golang.org/grpc"
 
 	"github.com/hbctl/hbctl/integration/history"
-	"github.com/hbctl/hbctl/internal/etcdtest"
+	"github.com/hbctl/hbctl/lease"
 )
 
 // roleVariable makes a process of the test binary an actor.
@@ -97,7 +96,7 @@ func takeOrders(orders chan<- order) {
 // dial makes the client of an actor, which knows etcd through its proxy alone.
 func dial(endpoints []string) (*clientv3.Client, error) {
 	return clientv3.New(clientv3.Config{
-		Endpoints: endpoints, Logger: zap.NewNop(), DialOptions: []grpc.DialOption{etcdtest.FastReconnect()},
+		Endpoints: endpoints, Logger: zap.NewNop(), DialOptions: lease.DialOptions(0),
 	})
 }
 

@@ -13,10 +13,17 @@ var (
 	holders = flag.Int("holders", 0, "how many holders are black-holed in TestF06; 0: as many as a busy machine bears")
 )
 
+// atOnce is how many tests run at once unless -parallel says otherwise: they wait for leases most of the time.
+const atOnce = "3"
+
 // TestMain runs the tests, or, in a process that a test started, the role that it was given.
 func TestMain(m *testing.M) {
 	if name := os.Getenv(roleVariable); name != "" {
 		os.Exit(play(name))
+	}
+	flag.Parse()
+	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
+		_ = parallel.Value.Set(atOnce)
 	}
 	goleak.VerifyTestMain(m)
 }

@@ -144,6 +144,7 @@ func onlySuspected(t *testing.T, confirmed *hbtest.Witness) {
 // F12: all of etcd is killed, and away for longer than the TTL. Nothing is down, and all hold what they held; also those
 // whose client the caller made as it comes, with gRPC's own waits of up to two minutes.
 func TestF12AllMembersKilled(t *testing.T) {
+	t.Parallel()
 	for _, away := range []time.Duration{8 * time.Second, 30 * time.Second} {
 		t.Run(away.String(), func(t *testing.T) {
 			t.Parallel()

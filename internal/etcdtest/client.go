@@ -4,12 +4,12 @@ import (
 	"context"
 	"net"
 	"testing"
-	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
+
+	"github.com/hbctl/hbctl/lease"
 )
 
 // A Client is an etcd client with a network of its own. Methods of the Gate are
@@ -45,12 +45,9 @@ func makeClient(endpoints []string, dial dialer, configure []func(*clientv3.Conf
 	cfg := clientv3.Config{
 		Endpoints: endpoints,
 		Logger:    zap.NewNop(),
-		DialOptions: []grpc.DialOption{
-			grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
-				return gate.dial(ctx, addr, dial)
-			}),
-			FastReconnect(),
-		},
+		DialOptions: append(lease.DialOptions(0), grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
+			return gate.dial(ctx, addr, dial)
+		})),
 	}
 	for _, f := range configure {
 		f(&cfg)
@@ -66,18 +63,4 @@ func makeClient(endpoints []string, dial dialer, configure []func(*clientv3.Conf
 func (c *Client) shut() {
 	_ = c.Close() // fails the second time
 	c.Break()
-}
-
-// FastReconnect makes a client come back at most half a second after its server did.
-// gRPC's own settings let it wait for up to two minutes.
-func FastReconnect() grpc.DialOption {
-	return grpc.WithConnectParams(grpc.ConnectParams{
-		Backoff: backoff.Config{
-			BaseDelay:  20 * time.Millisecond,
-			Multiplier: 1.6,
-			Jitter:     0.2,
-			MaxDelay:   500 * time.Millisecond,
-		},
-		MinConnectTimeout: 2 * time.Second,
-	})
 }

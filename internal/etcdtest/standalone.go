@@ -64,8 +64,9 @@ func Standalone(t testing.TB, args ...string) *Nodes {
 }
 
 // StandaloneCluster starts a cluster of n processes and returns when every one is
-// healthy. Args are added to the command line of each, and come last: a test of slow disks passes
-// --unsafe-no-fsync=false. They are killed at the end of t,
+// healthy. Args are added to the command line of each, with {client} in them replaced by
+// the HOST:PORT at which the node listens for clients, and come last: a test of slow disks
+// passes --unsafe-no-fsync=false. They are killed at the end of t,
 // and when t has failed the end of their logs is shown. The test is skipped in short
 // mode.
 func StandaloneCluster(t testing.TB, n int, args ...string) *Nodes {
@@ -78,10 +79,25 @@ func StandaloneCluster(t testing.TB, n int, args ...string) *Nodes {
 // are to use instead.
 func StandaloneClusterVia(t testing.TB, n int, via func(i int, peer string) string, args ...string) *Nodes {
 	t.Helper()
+	return standalone(t, "", n, via, args)
+}
+
+// StandaloneOf is StandaloneCluster with another etcd program, such as one of an older
+// version. Node.Program changes it for the next process of a node.
+func StandaloneOf(t testing.TB, program string, n int, args ...string) *Nodes {
+	t.Helper()
+	return standalone(t, program, n, nil, args)
+}
+
+// standalone starts a cluster of the program, or of the one that is built from the module.
+func standalone(t testing.TB, program string, n int, via func(i int, peer string) string, args []string) *Nodes {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("etcdtest: starts processes")
 	}
-	program := Binary(t, etcdPackage)
+	if program == "" {
+		program = Binary(t, etcdPackage)
+	}
 	c := &Nodes{t: t}
 	dir := t.TempDir()
 	t.Cleanup(c.close)
@@ -119,20 +135,28 @@ func plan(t testing.TB, program, dir string, n int, via func(int, string) string
 		members = append(members, nodes[i].name+"=http://"+known[i])
 	}
 	for i, node := range nodes {
-		node.args = append([]string{
-			program,
-			"--name=" + node.name,
-			"--data-dir=" + filepath.Join(node.dir, "data"),
-			"--listen-client-urls=http://" + node.client,
-			"--advertise-client-urls=http://" + node.client,
-			"--listen-peer-urls=http://" + node.peer,
-			"--initial-advertise-peer-urls=http://" + known[i],
-			"--initial-cluster=" + strings.Join(members, ","),
-			"--unsafe-no-fsync",
-			"--log-outputs=stderr",
-		}, args...)
+		node.args = commandLine(node, program, known[i], members, args)
 	}
 	return nodes
+}
+
+func commandLine(node *Node, program, known string, members, args []string) []string {
+	line := []string{
+		program,
+		"--name=" + node.name,
+		"--data-dir=" + node.DataDir(),
+		"--listen-client-urls=http://" + node.client,
+		"--advertise-client-urls=http://" + node.client,
+		"--listen-peer-urls=http://" + node.peer,
+		"--initial-advertise-peer-urls=http://" + known,
+		"--initial-cluster=" + strings.Join(members, ","),
+		"--unsafe-no-fsync",
+		"--log-outputs=stderr",
+	}
+	for _, arg := range args {
+		line = append(line, strings.ReplaceAll(arg, "{client}", node.client))
+	}
+	return line
 }
 
 // launch starts every node for the first time. The error is EADDRINUSE when a port was
@@ -254,6 +278,12 @@ func (c *Nodes) Compact(revision int64) {
 
 // Endpoint is the URL for clients. It stays the same from one process to the next.
 func (n *Node) Endpoint() string { return "http://" + n.client }
+
+// DataDir is where the node keeps its data, unless its args say otherwise.
+func (n *Node) DataDir() string { return filepath.Join(n.dir, "data") }
+
+// Program makes the next process of the node one of another program.
+func (n *Node) Program(program string) { n.args[0] = program }
 
 // PID is the id of the process, 0 if there is none.
 func (n *Node) PID() int {
