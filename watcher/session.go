@@ -173,7 +173,8 @@ func (s *session) restart(ctx context.Context, reason error) error {
 	}
 	s.heard()
 	if reason != nil {
-		batch := s.batch(Reset, l.revision)
+		// Without a position: who resumed after it would never be told the Snapshot, and has forgotten everything.
+		batch := s.batch(Reset, 0)
 		batch.Cluster, batch.Reason = l.cluster, reason
 		s.queue.put(item{batch: batch})
 	}
