@@ -8,6 +8,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/hbctl/hbctl/registry"
 )
@@ -65,15 +66,15 @@ func (s *session) sameHistory(ctx context.Context) error {
 	if !some {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.patience)
-	defer cancel()
-	resp, err := pb.NewKVClient(s.client.ActiveConnection()).Range(ctx, &pb.RangeRequest{Key: []byte(w.key), Revision: s.head.revision})
+	// Asked again when no answer comes: calls go to the members in turn, and of an even number one that follows a look each time
+	// would meet the same frozen one for ever.
+	got, err := patient{s.client, s.patience, func() {}}.Get(ctx, w.key, clientv3.WithRev(s.head.revision))
 	switch err = etcdError(err); {
 	case errors.Is(err, rpctypes.ErrCompacted):
 		return nil
 	case err != nil:
 		return fmt.Errorf("asking etcd for what was at revision %d: %w", s.head.revision, err)
-	case !w.proves(resp):
+	case !w.proves((*pb.RangeResponse)(got)):
 		return fmt.Errorf("%w: at revision %d %s was written at %d, and now it was not", errRestored, s.head.revision, w.key, w.revision)
 	}
 	return nil
