@@ -26,11 +26,22 @@ func (f *fold) confirmed(h *heard, e *watcher.Event, suspected bool) {
 	}
 	f.w.tally.add("confirmed")
 	holding := f.w.holding(e.Name, end.alive)
-	if holding == nil || !f.w.couldReturn(holding, end, h.at) {
+	if holding == nil || f.taken(h, e.Name, holding) || !f.w.couldReturn(holding, end, h.at) {
 		return
 	}
 	f.problem("%s as %d was confirmed down at %v, and %s lived and was not cut off: it ended %s at %v",
 		e.Name, e.Incarnation, h.at.Sub(f.w.begin), holding, end.how, end.at.Sub(f.w.begin))
+}
+
+// taken says that the same batch tells another process up: then the name is lost to the one that held it. The auditor may have seen
+// that later than the reader, by a clock.
+func (f *fold) taken(h *heard, name registry.Name, was *holding) bool {
+	for i := range h.batch.Events {
+		if e := &h.batch.Events[i]; e.Kind == watcher.Up && e.Name == name {
+			return f.w.owner(f.w.auditor.alive(name, e.Incarnation).Holder) != was.process
+		}
+	}
+	return false
 }
 
 // couldReturn says that a process lived on after its key went, had not been cut off for about its TTL before, nor at all since,
