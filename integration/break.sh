@@ -96,7 +96,7 @@ breakage suspects-are-not-kept-in-a-view watcher/viewjson.go \
     ./watcher 'TestSuspectsOfAView'
 if [[ $schedules -eq 0 ]]; then # a single member has no minority that could answer for an old state
     breakage suspects-are-confirmed-without-a-quorum watcher/confirmation.go \
-        'c.answers <- 0' 'c.answers <- c.s.head.revision' \
+        'header = nil' 'header = &pb.ResponseHeader{Revision: c.s.head.revision}' \
         ./watcher 'TestDownNeedsAQuorum'
 fi
 breakage positions-are-lost-while-etcd-is-away watcher/watcher.go \

@@ -173,5 +173,5 @@ func deref[T any](p *T) any {
 // live says that the reader saw as it happened what happened then.
 func (f *fold) live(at time.Time) bool {
 	from, to := at.Add(-settled), at.Add(ahead)
-	return !f.r.way.within(from, to) && !f.w.etcd.within(from, to)
+	return !f.r.way.within(from, to) && !f.r.idle.within(from, to) && !f.w.etcd.within(from, to)
 }

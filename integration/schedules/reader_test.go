@@ -35,7 +35,8 @@ type reader struct {
 	watcher *watcher.Watcher
 	log     []heard
 	moved   chan struct{} // closed and replaced with each batch
-	way     trouble       // anything that keeps it from seeing things as they happen
+	way     trouble       // its way to etcd is cut
+	idle    trouble       // it is stopped, or slow, or begins
 	lossy   bool
 	naps    time.Duration
 }
@@ -55,9 +56,9 @@ const (
 
 func newReader(w *world, k readerKind) *reader {
 	r := &reader{w: w, kind: k, net: w.server.NewClient(), moved: make(chan struct{})}
-	r.way.begin() // what comes right after the start is not seen as it happens
+	r.idle.begin() // what comes right after the start is not seen as it happens
 	r.follow(watcher.Now())
-	r.way.over()
+	r.idle.over()
 	return r
 }
 
@@ -101,14 +102,14 @@ func (r *reader) take(ctx context.Context, batch watcher.Batch) bool {
 	r.naps = 0
 	r.mu.Unlock()
 	if nap > 0 {
-		r.trouble(true)
+		r.note(&r.idle, true)
 		asleep := time.NewTimer(nap)
 		defer asleep.Stop()
 		select {
 		case <-asleep.C:
 		case <-ctx.Done():
 		}
-		r.trouble(false)
+		r.note(&r.idle, false)
 	}
 	if ctx.Err() != nil {
 		return false
@@ -125,19 +126,20 @@ func (r *reader) add(h heard) {
 	r.moved = make(chan struct{})
 }
 
-func (r *reader) trouble(begins bool) {
+// note notes that a trouble begins, or is over.
+func (r *reader) note(t *trouble, begins bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if begins {
-		r.way.begin()
+		t.begin()
 	} else {
-		r.way.over()
+		t.over()
 	}
 }
 
 // cut cuts it off for a time.
 func (r *reader) cut(how int, last time.Duration) {
-	r.trouble(true)
+	r.note(&r.way, true)
 	r.mu.Lock()
 	r.lossy = r.lossy || how/3%2 == 1
 	r.mu.Unlock()
@@ -154,7 +156,7 @@ func (r *reader) heal() {
 		r.net.Gate.Break()
 	}
 	r.net.Gate.Heal()
-	r.trouble(false)
+	r.note(&r.way, false)
 }
 
 // slow makes it take its time over the next batch.
@@ -173,7 +175,7 @@ func (r *reader) pause(bare bool) {
 	}
 	r.stop()
 	r.stop, r.bare = nil, bare
-	r.trouble(true)
+	r.note(&r.idle, true)
 }
 
 // resume lets it go on: from its view, as it was kept as JSON, or after the revision that it was told last.
@@ -186,7 +188,7 @@ func (r *reader) resume() {
 	position, how, after := r.position()
 	r.add(heard{resumed: how, after: after, at: time.Now()})
 	r.w.tally.add("resumed from " + how)
-	r.trouble(false)
+	r.note(&r.idle, false)
 	r.follow(position)
 }
 
