@@ -28,8 +28,8 @@ import (
 // wallClock are the places where a library leaves the monotonic clock, all of them to make or show times for people. A wall
 // clock that is stepped changes what these write, and nothing else.
 var wallClock = map[string]string{
-	"registry/compose.go stamp":      "times in records",
-	"registry/entry.go known":        "times in rows; what no clock can have meant is not shown",
+	"registry/compose.go stamp":     "times in records",
+	"registry/entry.go known":       "times in rows; what no clock can have meant is not shown",
 	"registry/list.go fillLastBeat": "UPDATED_AT, from an age that etcd tells",
 }
 

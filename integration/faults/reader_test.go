@@ -16,7 +16,6 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/hbctl/hbctl/internal/etcdtest"
 	"github.com/hbctl/hbctl/internal/hbtest"
@@ -134,7 +133,7 @@ func (r *readers) read(ctx context.Context, number int, stops bool, say func(str
 		if err != nil {
 			return err
 		}
-		now := monotonic()
+		now := time.Duration(monotonic())
 		switch batch.Kind {
 		case watcher.Snapshot:
 			clear(rows)
@@ -197,15 +196,6 @@ func compare(ctx context.Context, client *clientv3.Client, rows map[registry.Nam
 		}
 	}
 	return different, nil
-}
-
-// monotonic is a clock that all processes of the machine share.
-func monotonic() time.Duration {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		panic(err) // Linux has it
-	}
-	return time.Duration(ts.Nano())
 }
 
 // quantile gives a percentile in microseconds.
