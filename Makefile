@@ -24,6 +24,15 @@ test: ## run every test, under the race detector (minutes; starts etcd processes
 test-short: ## run the tests that start no process and wait for no clock
 	$(GO) test -short ./...
 
+DURATION ?= 15m
+SEED     ?= 0
+KEEP     ?=
+
+.PHONY: chaos
+chaos: ## break everything at random for DURATION, from SEED, and judge it; KEEP=DIR keeps the histories
+	$(GO) test ./integration/chaos -run '^TestChaos$$' -count=1 -v -timeout 0 -args \
+		-chaos.duration=$(DURATION) -chaos.seed=$(SEED) -chaos.keep='$(KEEP)'
+
 .PHONY: lint
 lint: ## run golangci-lint; the first time it is built, which takes 2 minutes
 	$(LINT) run ./...

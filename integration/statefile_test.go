@@ -21,6 +21,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/hbctl/hbctl/internal/etcdtest"
+	"github.com/hbctl/hbctl/internal/hbtest"
 	"github.com/hbctl/hbctl/watcher"
 )
 
@@ -112,7 +113,7 @@ func (r *watchRun) end(sig syscall.Signal) {
 func (r *watchRun) until(t testing.TB, limit time.Duration, what string, is func(*lineOf) bool) []lineOf {
 	t.Helper()
 	seen, found := 0, -1
-	eventually(t, limit, what, func() bool {
+	hbtest.Eventually(t, limit, what, func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		for ; seen < len(r.lines) && found < 0; seen++ {
@@ -133,15 +134,15 @@ func synced(l *lineOf) bool { return l.Kind == "synced" }
 func TestStateFileSaysWhatChangedMeanwhile(t *testing.T) {
 	const ttl, long = 2 * time.Second, 60 * time.Second
 	etcd := etcdtest.Standalone(t)
-	w := watch(t, etcd.Client(), watcher.Now())
+	w := hbtest.Watch(t, etcd.Client(), watcher.Now())
 	file := filepath.Join(t.TempDir(), "state")
 	died := make([]int64, 3)
 	dying := make([]*program, 3)
 	for i := range died {
-		dying[i], died[i] = hold(t, etcd, w, node(i), ttl, 0)
+		dying[i], died[i] = hold(t, etcd, w, hbtest.Node(i), ttl, 0)
 	}
-	restarting, before := hold(t, etcd, w, node(3), long, 0)
-	_, stays := hold(t, etcd, w, node(4), long, 0)
+	restarting, before := hold(t, etcd, w, hbtest.Node(3), long, 0)
+	_, stays := hold(t, etcd, w, hbtest.Node(4), long, 0)
 
 	first := watchProcess(t, etcd, "--state-file", file)
 	first.until(t, 20*time.Second, "synced", synced)
@@ -153,11 +154,11 @@ func TestStateFileSaysWhatChangedMeanwhile(t *testing.T) {
 
 	for i, p := range dying {
 		p.signal(syscall.SIGKILL)
-		w.down(20*time.Second, node(i), died[i])
+		w.Down(20*time.Second, hbtest.Node(i), died[i])
 	}
 	restarting.signal(syscall.SIGKILL)
 	_ = restarting.Wait()
-	_, after := hold(t, etcd, w, node(3), long, before)
+	_, after := hold(t, etcd, w, hbtest.Node(3), long, before)
 	etcd.Compact(0)
 
 	second := watchProcess(t, etcd, "--state-file", file)
@@ -180,7 +181,7 @@ func TestStateFileSaysWhatChangedMeanwhile(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("told:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if s := list(t, etcd.Client())[node(4)]; *s.Incarnation != stays {
+	if s := hbtest.List(t, etcd.Client())[hbtest.Node(4)]; *s.Incarnation != stays {
 		t.Errorf("the one that stayed is another incarnation")
 	}
 	second.end(syscall.SIGTERM)
@@ -309,7 +310,7 @@ func TestStateFileSurvivesKills(t *testing.T) {
 	whole.until(t, 20*time.Second, "synced", synced)
 	run := watchProcess(t, etcd, "--state-file", file)
 	run.until(t, 20*time.Second, "synced", synced)
-	eventually(t, 20*time.Second, "the first snapshot is saved", func() bool {
+	hbtest.Eventually(t, 20*time.Second, "the first snapshot is saved", func() bool {
 		info, err := os.Stat(file)
 		return err == nil && info.Size() > 0
 	})
@@ -407,8 +408,8 @@ func checkRuns(t *testing.T, whole *watchRun, runs []*watchRun) {
 	if next != len(want) {
 		t.Errorf("%d batches told, the uninterrupted one told %d", next, len(want))
 	}
-	t.Logf("%d batches in %d lines over %d runs: 0 missing, %d repeated; %d runs ended before they told a change, %d inside of a line, %d found the end of the file cut",
-		len(want), lines, len(runs), repeated, silent, torn, cut)
+	t.Logf("%d batches in %d lines over %d runs: %d missing, %d repeated; %d runs ended before they told a change, %d inside of a line, %d found the end of the file cut",
+		len(want), lines, len(runs), len(want)-next, repeated, silent, torn, cut)
 }
 
 // With 10,000 instances and 1,000 batches a second a watch with a state file keeps up, and costs hardly more than without.
@@ -464,10 +465,10 @@ func updates(t testing.TB, client *clientv3.Client, writer *busyWriter, instance
 		all.Go(func() {
 			tick := time.NewTicker(writers * time.Second / time.Duration(perSecond))
 			defer tick.Stop()
-			for zone := 0; time.Now().Before(ends); zone++ {
+			for n := 0; time.Now().Before(ends); n++ {
 				<-tick.C
 				host := fmt.Sprintf("n%05d", k+writers*random.IntN(instances/writers))
-				value := fmt.Sprintf(`{"schema":1,"binary":"vol","host":"%s","zone":"%d-%d","filler":"%s"}`, host, k, zone, writer.filler)
+				value := fmt.Sprintf(`{"schema":1,"binary":"vol","host":"%s","zone":"%d-%d-%d","filler":"%s"}`, host, ends.Unix(), k, n, writer.filler)
 				resp, err := client.Put(t.Context(), "/hb/instances/vol/"+host, value)
 				if err != nil {
 					t.Errorf("writing: %v", err)

@@ -41,6 +41,10 @@ func (c *change) believe(known, seen *cell, held *suspect) {
 	b, a := &c.before.Alive, &c.seen.Alive
 	c.returned = (held != nil || c.suspicious) && c.before.Present() && c.seen.Present() && a.Rev != b.Rev &&
 		sameProcess(b, a, process, seen.process)
+	if c.returned {
+		_, _, announced := c.announced(c.seen)
+		c.returned = !announced // it was down, and said so
+	}
 	if c.undecided() {
 		after := *c.seen
 		after.Alive = c.before.Alive

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
 	"github.com/hbctl/hbctl/registry"
 )
 
@@ -27,16 +29,16 @@ type confirmation struct {
 	asking sync.WaitGroup
 
 	timer   *time.Timer
-	answers chan int64 // the cluster's revision; 0: no answer
-	waiting bool       // a question is under way
-	after   time.Time  // the next one is not asked before
-	woken   bool       // the stream was asked for a word, and none came yet
-	due     []*watched // whose windows were over when the question was asked
-	proof   int64      // the answer; 0: none
+	answers chan *pb.ResponseHeader // how far the cluster is; nil: no answer
+	waiting bool                    // a question is under way
+	after   time.Time               // the next one is not asked before
+	woken   bool                    // the stream was asked for a word, and none came yet
+	due     []*watched              // whose windows were over when the question was asked
+	proof   int64                   // the answer; 0: none
 }
 
 func newConfirmation(ctx context.Context, s *session, st *stream) *confirmation {
-	c := &confirmation{s: s, stream: st, ctx: ctx, timer: time.NewTimer(time.Hour), answers: make(chan int64, 1)}
+	c := &confirmation{s: s, stream: st, ctx: ctx, timer: time.NewTimer(time.Hour), answers: make(chan *pb.ResponseHeader, 1)}
 	c.own, c.cancel = context.WithCancel(ctx)
 	c.timer.Stop()
 	return c
@@ -86,31 +88,31 @@ func (c *confirmation) ask() {
 	c.asking.Go(func() {
 		header, err := c.s.look(c.own, questionTimeout)
 		if err != nil {
-			c.answers <- 0
-			return
+			header = nil
 		}
-		c.answers <- header.Revision
+		c.answers <- header
 	})
 }
 
 // take takes over the answer.
-func (c *confirmation) take(revision int64, now time.Time) {
+func (c *confirmation) take(header *pb.ResponseHeader, now time.Time) {
 	c.waiting = false
-	if revision == 0 {
+	if header == nil {
 		c.after = now.Add(proofRetry)
 		return
 	}
-	c.proof = revision
-	if c.s.head.revision < revision {
+	c.s.vigil.reign(header.RaftTerm)
+	c.proof = header.Revision
+	if c.s.head.revision < c.proof {
 		c.stream.ask() // it need not be about our keys
 	}
 }
 
-// confirm tells the downs of those that did not come back.
+// confirm tells the downs of those that did not come back, and whose windows did not begin again or grow meanwhile.
 func (c *confirmation) confirm() {
 	names := make([]registry.Name, 0, len(c.due))
 	for _, w := range c.due {
-		if !w.closed {
+		if !w.closed && c.s.vigil.over(w) {
 			names = append(names, w.name)
 		}
 	}

@@ -175,7 +175,8 @@ func TestConfirmedBetweenBreaks(t *testing.T) {
 // proofs stands between a watcher and what it asks a quorum.
 type proofs struct {
 	refuse atomic.Bool
-	ahead  atomic.Int64 // the cluster is further than the member that serves the stream
+	ahead  atomic.Int64  // the cluster is further than the member that serves the stream
+	term   atomic.Uint64 // by how much the cluster's leader is another one
 }
 
 func (p *proofs) client(s *etcdtest.FakeServer) *clientv3.Client {
@@ -188,6 +189,7 @@ func (p *proofs) client(s *etcdtest.FakeServer) *clientv3.Client {
 				err := invoke(ctx, method, req, reply, cc, opts...)
 				if answer, read := reply.(*pb.RangeResponse); read && err == nil {
 					answer.Header.Revision += p.ahead.Load()
+					answer.Header.RaftTerm += p.term.Load()
 				}
 				return err
 			}))
@@ -229,6 +231,33 @@ func TestDownNeedsAQuorum(t *testing.T) {
 			})
 		})
 	}
+}
+
+// While the cluster elects a leader nobody can come back, and the stream may run on as if nothing had happened.
+func TestElectionBeginsTheWindowAgain(t *testing.T) {
+	fake(t, func(t *testing.T, s *etcdtest.FakeServer, w writer) {
+		var p proofs
+		lease := w.grant(36000)
+		inc := w.txn(putRecord(vol1), putAlive(vol1, lease))
+		r := confirming(t, p.client(s), Now())
+		r.want(Snapshot)
+		gone := w.txn(del(testKeys.Alive(vol1)))
+		r.wantSuspect(inc, gone)
+		p.refuse.Store(true)
+		r.quiet(testWindow + time.Second)
+		p.term.Add(1)
+		p.refuse.Store(false)
+		r.quiet(time.Second)
+		back := w.txn(putAlive(vol1, lease))
+		wantLines(t, r.events(), []string{fmt.Sprintf("cleared vol/n1 inc=%d prev=%d zone=az1 state=up", back, inc)})
+		gone = w.txn(del(testKeys.Alive(vol1)))
+		r.wantSuspect(back, gone)
+		begin := time.Now()
+		wantLines(t, r.events(), []string{fmt.Sprintf("down vol/n1 inc=%d cause=deleted deleted=%d zone=az1 state=down", back, gone)})
+		if took := time.Since(begin); took > testWindow+time.Second {
+			t.Errorf("confirmed after %v: the same leader counts once", took)
+		}
+	})
 }
 
 // Everything that can become of a suspect that was open when the reader stopped.

@@ -46,7 +46,7 @@
 //   - Down, if nobody does until the window is over.
 //   - Down at once, if the end is announced after all, or an operator evicts or forces it down.
 //
-// The window runs only while etcd is heard, begins again when a reader resumes, and is longer for a crowd, by a millisecond for
+// The window runs only while etcd is heard, begins again when a reader resumes and when the cluster has another leader, and is longer for a crowd, by a millisecond for
 // each, so that those who live have the time to come back. At its end the watcher asks a quorum how far the cluster is, and tells
 // Down when the stream has told everything up to there. What a suspect does meanwhile is told as it comes; Forgotten waits for
 // its Down. Ends that are announced (left, failed, unhealthy), evictions, forced ones, and replaced ones are Down at once.

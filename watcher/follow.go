@@ -56,6 +56,7 @@ func (s *session) attempt(ctx context.Context) error {
 	}
 	defer st.close()
 	s.healthy()
+	s.vigil.reign(now.RaftTerm)
 	// What is to be replayed is not seen as it happens: not after a silence, and not at a start from a position of the past.
 	if s.live = max(s.live, s.head.revision); s.heard() || !s.synced {
 		s.live = max(s.live, now.Revision)
@@ -171,6 +172,7 @@ func (s *session) take(ctx context.Context, response *pb.WatchResponse) error {
 	if err := s.check(response); err != nil {
 		return err
 	}
+	s.vigil.reign(response.Header.GetRaftTerm())
 	// What was held up on the way, or is sent from a backlog, is told without asking why it went.
 	live := max(s.live, response.Header.GetRevision()-1)
 	if s.heard() {

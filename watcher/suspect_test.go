@@ -261,6 +261,16 @@ var suspicions = []struct {
 		},
 	},
 	{
+		"left while nobody looked, and is there again",
+		[]write{putRecord(vol1), putAliveBy(vol1, 9, "r1", 7)},
+		[]act{{
+			now: []write{putRecord(vol1, ended("left", "", 2)), putAliveBy(vol1, 8, "r2", 7)}, compare: true,
+			want: []string{
+				"down vol/n1 inc=2 cause=left synthetic=true zone=az1 state=down", "up vol/n1 inc=3 prev=2 synthetic=true zone=az1 state=up",
+			},
+		}},
+	},
+	{
 		"left while nobody looked",
 		[]write{putRecord(vol1), putAlive(vol1, 9)},
 		[]act{{

@@ -20,6 +20,7 @@ type vigil struct {
 
 	lived time.Duration // for how long etcd was heard, in all
 	heard time.Time     // the last word; zero: none yet
+	term  uint64        // of the cluster's leader; 0: not known
 	open  map[registry.Name]*watched
 	order []*watched // by when they were opened; closed ones go when they come to the front
 
@@ -53,10 +54,27 @@ func (v *vigil) word(now time.Time, gap time.Duration) {
 // back may have been cut off with the reader, and of a window of two seconds a break of one and a half leaves nothing.
 func (v *vigil) broken() { v.heard = time.Time{} }
 
+// reign notes the term of the leader, as etcd's answers have it. A new one means that for a while there was none, and nobody could
+// write: windows begin again, for nobody knows how long that was.
+func (v *vigil) reign(term uint64) {
+	if term <= v.term {
+		return // a member that is behind
+	}
+	if v.term != 0 {
+		for _, w := range v.order {
+			w.since = v.lived
+		}
+	}
+	v.term = term
+}
+
+// over says that the window of a suspect is over.
+func (v *vigil) over(w *watched) bool { return v.lived-w.since >= v.need() }
+
 // resume takes over the open suspects of a view. Their windows begin again: nobody knows who tried to come back meanwhile.
 func (v *vigil) resume(view *View) {
 	clear(v.open)
-	v.order, v.crowd, v.crowdLast = nil, 0, nil
+	v.order, v.crowd, v.crowdLast, v.term = nil, 0, nil, 0
 	v.follow(view.suspects)
 }
 
@@ -97,9 +115,8 @@ func (v *vigil) need() time.Duration {
 // due gives the suspects whose window is over.
 func (v *vigil) due() []*watched {
 	var due []*watched
-	need := v.need()
 	for _, w := range v.order {
-		if v.lived-w.since < need {
+		if !v.over(w) {
 			break // the others were opened later
 		}
 		if !w.closed {

@@ -64,9 +64,8 @@ func lineText(line []byte) ([]byte, bool) {
 	if !whole || len(text) < checksumBytes {
 		return nil, false
 	}
-	sum, text := text[:checksumBytes-1], text[checksumBytes:]
-	want, err := strconv.ParseUint(string(sum), 16, 32)
-	return text, err == nil && uint32(want) == crc32.Checksum(text, castagnoli)
+	sum, text := text[:checksumBytes], text[checksumBytes:]
+	return text, string(sum) == checksum(text)
 }
 
 // saved is what a state file holds.

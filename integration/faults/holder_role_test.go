@@ -11,8 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/hbctl/hbctl/integration/history"
 	"github.com/hbctl/hbctl/internal/etcdtest"
 	"github.com/hbctl/hbctl/internal/hbtest"
 	"github.com/hbctl/hbctl/registry"
@@ -62,7 +61,7 @@ func hold(ctx context.Context, args []string, say func(string, ...any)) error {
 		}
 		regs = append(regs, g)
 	}
-	context.AfterFunc(regs[0].Trusted(), func() { say("untrusted %d", monotonic()) })
+	context.AfterFunc(regs[0].Trusted(), func() { say("untrusted %d", history.Now()) })
 
 	cut := make(chan os.Signal, 1)
 	signal.Notify(cut, syscall.SIGUSR1)
@@ -83,7 +82,7 @@ func hold(ctx context.Context, args []string, say func(string, ...any)) error {
 		select {
 		case <-cut:
 			client.Cut()
-			say("cut %d", monotonic())
+			say("cut %d", history.Now())
 		case <-ctx.Done():
 			say("gap %d", regs[0].Status().LongestGap)
 			return nil
@@ -94,13 +93,13 @@ func hold(ctx context.Context, args []string, say func(string, ...any)) error {
 // ask asks without a pause whether the process may act, as a service does that asks before each thing it does.
 func ask(ctx context.Context, g *registry.Registration, say func(string, ...any), asks chan<- struct{}) {
 	const away = time.Second // longer than a busy machine keeps a process waiting
-	was, yes, last := true, monotonic(), monotonic()
+	was, yes, last := true, history.Now(), history.Now()
 	first := false // the next call is the first since
 	close(asks)
 	for ctx.Err() == nil {
-		begin := monotonic()
+		begin := history.Now()
 		valid := g.Valid()
-		end := monotonic()
+		end := history.Now()
 		if first || begin-last > int64(away) {
 			say("resumed %v", valid)
 		}
@@ -128,13 +127,4 @@ func litter(ctx context.Context, mebibytes int) {
 			row[i] = new([64]byte)
 		}
 	}
-}
-
-// monotonic reads CLOCK_MONOTONIC, in nanoseconds.
-func monotonic() int64 {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		panic(err)
-	}
-	return ts.Nano()
 }

@@ -185,7 +185,7 @@ func starved(t *testing.T, fault, how string, etcd *etcdtest.Nodes, c *child, in
 	fences := c.count("fenced ")
 	c.signal(syscall.SIGUSR1)
 	cause := w.Down(starvedTTL+15*time.Second, hbtest.Node(1), incarnation)
-	down := monotonic()
+	down := history.Now()
 	if cause != "expired" {
 		t.Errorf("cause %s, want expired", cause)
 	}

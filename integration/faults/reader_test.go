@@ -17,6 +17,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/hbctl/hbctl/integration/history"
 	"github.com/hbctl/hbctl/internal/etcdtest"
 	"github.com/hbctl/hbctl/internal/hbtest"
 	"github.com/hbctl/hbctl/registry"
@@ -133,7 +134,7 @@ func (r *readers) read(ctx context.Context, number int, stops bool, say func(str
 		if err != nil {
 			return err
 		}
-		now := time.Duration(monotonic())
+		now := time.Duration(history.Now())
 		switch batch.Kind {
 		case watcher.Snapshot:
 			clear(rows)
@@ -291,7 +292,7 @@ func (w *recordWriter) record(name registry.Name) clientv3.Op {
 	}
 	return clientv3.OpPut(keys.Record(name), fmt.Sprintf(
 		`{"schema":1,"binary":%q,"host":%q,"zone":"az1","labels":{"number":"%d","sent":"%d","filler":%q},"created_at":"2026-01-02T15:04:05Z"}`,
-		name.Binary, name.Host, w.next, monotonic(), filler))
+		name.Binary, name.Host, w.next, time.Duration(history.Now()), filler))
 }
 
 // settle writes every record once.

@@ -112,14 +112,14 @@ func TestF27DescriptorsExhausted(t *testing.T) {
 	if n := w.Count(watcher.Down, everyone); n != 0 || after > before {
 		t.Errorf("%d downs, %d descriptors before and %d after", n, before, after)
 	}
-	few, said := outOfDescriptors(t, etcd, limited)
+	few, said := outOfFiles(t, etcd, limited)
 	t.Logf("F27: with %d descriptors, of which it uses %d before and %d after a restart of etcd: 0 downs in %v at TTL %v; with %d, Go's runtime itself can't start, and `hbctl list` ends and says %q; with one more it works",
 		limit, before, after, 4*ttl, ttl, few, said)
 }
 
-// outOfDescriptors gives the program fewer and fewer descriptors until it can't work any more, which it must say, and soon. It needs no more
+// outOfFiles gives the program fewer and fewer descriptors until it can't work any more, which it must say, and soon. It needs no more
 // than Go's runtime and one connection do, so the words are those of the runtime.
-func outOfDescriptors(t *testing.T, etcd *etcdtest.Nodes, limited func(int, ...string) []string) (few int, said string) {
+func outOfFiles(t *testing.T, etcd *etcdtest.Nodes, limited func(int, ...string) []string) (few int, said string) {
 	t.Helper()
 	for few = 16; few > 3; few-- {
 		list := start(t, etcd, limited(few, etcdtest.Binary(t, "./cmd/hbctl"), "list")...)

@@ -69,9 +69,9 @@ func refusal(t *testing.T, client *clientv3.Client, from watcher.Position) error
 	return ctx.Err()
 }
 
-// A history is what readers and holders had before etcd's data became other data: one holder that lives through it, and one that was
+// A past is what readers and holders had before etcd's data became other data: one holder that lives through it, and one that was
 // registered after the backup and has died before the restore, of which the restored store knows nothing.
-type history struct {
+type past struct {
 	etcd   *etcdtest.Nodes
 	copied string
 	lives  *registry.Registration
@@ -84,10 +84,10 @@ type history struct {
 
 const grown = 500 // revisions from the backup to the loss
 
-func record(t *testing.T) *history {
+func record(t *testing.T) *past {
 	t.Helper()
 	const ttl = 5 * time.Second
-	h := &history{etcd: etcdtest.Standalone(t), ghost: hbtest.Node(13)}
+	h := &past{etcd: etcdtest.Standalone(t), ghost: hbtest.Node(13)}
 	h.lives = hbtest.Register(t, hbtest.NewRegistry(t, h.etcd.Client()), hbtest.Node(1), ttl)
 	h.copied = backup(t, h.etcd.Nodes[0])
 	hbtest.Eventually(t, 10*time.Second, "held again", h.lives.Valid)
@@ -107,7 +107,7 @@ func record(t *testing.T) *history {
 }
 
 // agrees waits until what the reader was told since the last reset is what a list says: the ghost is gone and the living one there.
-func (h *history) agrees(t *testing.T, client *clientv3.Client) {
+func (h *past) agrees(t *testing.T, client *clientv3.Client) {
 	t.Helper()
 	hbtest.Eventually(t, 15*time.Second, "the holder is back", func() bool {
 		return h.lives.Valid() && hbtest.List(t, client)[hbtest.Node(1)].State == registry.Up

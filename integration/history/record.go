@@ -24,6 +24,7 @@ const (
 	Died    Kind = "died"    // Target has ended and was waited for
 	FaultOn Kind = "fault"   // Fault (as "F11") began on Target; Note says how
 	// FaultOff ends the Fault of the same name and Target. A fault that takes no time has only a FaultOn.
+	// Target of F4 to F7, F29 and F35 is the Source of the process that suffers. Of a compaction (F20) Revision is set.
 	FaultOff Kind = "mended"
 
 	// Of a holder process. Source is unique for a process ("holder3#2" is the second process in the place of holder3).
@@ -52,6 +53,20 @@ const (
 	Audit Kind = "audit" // everything that one Revision did under the prefix: Writes
 )
 
+// What operators do is a FaultOn too, with the Name (or, of a lease, the Lease) and one of these as Fault. At is before the call.
+const (
+	OpDelete       = "delete"        // the alive key was deleted by hand
+	OpDeleteRecord = "delete-record" // the record was
+	OpRevoke       = "revoke"        // the lease was revoked
+	OpForceDown    = "force-down"
+	OpForceUp      = "force-up"
+	OpDisable      = "disable"
+	OpEnable       = "enable"
+	OpEvict        = "evict"
+	OpTakeover     = "takeover" // another process was told to take the name over
+	OpUnleased     = "unleased" // an alive key was put without a lease
+)
+
 // Record is one fact. Which fields are set depends on the kind.
 type Record struct {
 	At     int64  `json:"at"` // CLOCK_MONOTONIC, nanoseconds
@@ -69,12 +84,13 @@ type Record struct {
 	Leaks       int    `json:"leaks,omitzero"`
 	Bytes       int64  `json:"bytes,omitzero"`
 
-	Target string `json:"target,omitzero"`
-	PID    int    `json:"pid,omitzero"`
-	Fault  string `json:"fault,omitzero"`
-	Note   string `json:"note,omitzero"`
-	Seed   uint64 `json:"seed,omitzero"`
-	Prefix string `json:"prefix,omitzero"`
+	Target string   `json:"target,omitzero"`
+	PID    int      `json:"pid,omitzero"`
+	Fault  string   `json:"fault,omitzero"`
+	Note   string   `json:"note,omitzero"`
+	Leases []string `json:"leases,omitzero"` // of Final: all that etcd has, hexadecimal; absent: nobody looked
+	Seed   uint64   `json:"seed,omitzero"`
+	Prefix string   `json:"prefix,omitzero"`
 
 	Subscriber string `json:"subscriber,omitzero"`
 	From       string `json:"from,omitzero"`

@@ -39,7 +39,7 @@ func (c *Nodes) Add(args ...string) *Node {
 		}
 		return nil
 	})
-	node.args = commandLine(node, first.args[0], members, append([]string{"--initial-cluster-state=existing"}, args...))
+	node.args = commandLine(node, first.args[0], node.peer, members, append([]string{"--initial-cluster-state=existing"}, args...))
 	c.Nodes = append(c.Nodes, node)
 	node.Start()
 	node.WaitHealthy()

@@ -71,24 +71,38 @@ func Standalone(t testing.TB, args ...string) *Nodes {
 // mode.
 func StandaloneCluster(t testing.TB, n int, args ...string) *Nodes {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("etcdtest: starts processes")
-	}
-	return StandaloneOf(t, Binary(t, etcdPackage), n, args...)
+	return StandaloneClusterVia(t, n, nil, args...)
+}
+
+// StandaloneClusterVia is StandaloneCluster with something between the nodes: via is
+// told the HOST:PORT where a node listens for the others, and gives the one that they
+// are to use instead.
+func StandaloneClusterVia(t testing.TB, n int, via func(i int, peer string) string, args ...string) *Nodes {
+	t.Helper()
+	return standalone(t, "", n, via, args)
 }
 
 // StandaloneOf is StandaloneCluster with another etcd program, such as one of an older
 // version. Node.Program changes it for the next process of a node.
 func StandaloneOf(t testing.TB, program string, n int, args ...string) *Nodes {
 	t.Helper()
+	return standalone(t, program, n, nil, args)
+}
+
+// standalone starts a cluster of the program, or of the one that is built from the module.
+func standalone(t testing.TB, program string, n int, via func(i int, peer string) string, args []string) *Nodes {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("etcdtest: starts processes")
+	}
+	if program == "" {
+		program = Binary(t, etcdPackage)
 	}
 	c := &Nodes{t: t}
 	dir := t.TempDir()
 	t.Cleanup(c.close)
 	for try := 1; ; try++ {
-		c.Nodes = plan(t, program, filepath.Join(dir, fmt.Sprint(try)), n, args)
+		c.Nodes = plan(t, program, filepath.Join(dir, fmt.Sprint(try)), n, via, args)
 		err := c.launch()
 		if err == nil {
 			return c
@@ -101,11 +115,11 @@ func StandaloneOf(t testing.TB, program string, n int, args ...string) *Nodes {
 }
 
 // plan lays out n nodes, with ports that are free now.
-func plan(t testing.TB, program, dir string, n int, args []string) []*Node {
+func plan(t testing.TB, program, dir string, n int, via func(int, string) string, args []string) []*Node {
 	t.Helper()
 	addresses := freeAddresses(t, 2*n)
 	nodes := make([]*Node, n)
-	var members []string
+	var members, known []string
 	for i := range nodes {
 		nodes[i] = &Node{
 			t:      t,
@@ -114,15 +128,19 @@ func plan(t testing.TB, program, dir string, n int, args []string) []*Node {
 			client: addresses[2*i],
 			peer:   addresses[2*i+1],
 		}
-		members = append(members, nodes[i].name+"=http://"+nodes[i].peer)
+		known = append(known, nodes[i].peer)
+		if via != nil {
+			known[i] = via(i, nodes[i].peer)
+		}
+		members = append(members, nodes[i].name+"=http://"+known[i])
 	}
-	for _, node := range nodes {
-		node.args = commandLine(node, program, members, args)
+	for i, node := range nodes {
+		node.args = commandLine(node, program, known[i], members, args)
 	}
 	return nodes
 }
 
-func commandLine(node *Node, program string, members, args []string) []string {
+func commandLine(node *Node, program, known string, members, args []string) []string {
 	line := []string{
 		program,
 		"--name=" + node.name,
@@ -130,7 +148,7 @@ func commandLine(node *Node, program string, members, args []string) []string {
 		"--listen-client-urls=http://" + node.client,
 		"--advertise-client-urls=http://" + node.client,
 		"--listen-peer-urls=http://" + node.peer,
-		"--initial-advertise-peer-urls=http://" + node.peer,
+		"--initial-advertise-peer-urls=http://" + known,
 		"--initial-cluster=" + strings.Join(members, ","),
 		"--unsafe-no-fsync",
 		"--log-outputs=stderr",

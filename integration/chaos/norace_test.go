@@ -1,0 +1,5 @@
+//go:build !race && linux
+
+package chaos
+
+const slow = 1
