@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hbctl/hbctl/integration/history"
 	"github.com/hbctl/hbctl/internal/etcdtest"
 	"github.com/hbctl/hbctl/internal/hbtest"
 	"github.com/hbctl/hbctl/registry"
