@@ -194,7 +194,7 @@ func TestJournalSurvivesDamage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer j.close()
+		defer func() { _ = j.close() }()
 		good := 0
 		for good+1 < len(ends) && ends[good+1] <= int64(at) {
 			good++

@@ -104,8 +104,9 @@ func (r *reader) changes(rec *Record) {
 	if r.guess {
 		r.infer(b)
 	}
-	if len(r.positions) < maxFlight {
-		r.positions = append(r.positions, r.position)
+	r.positions = append(r.positions, r.position)
+	if len(r.positions) > maxFlight {
+		r.positions = r.positions[1:]
 	}
 	if !r.follows(rec, false) {
 		return

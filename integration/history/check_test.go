@@ -1,7 +1,6 @@
 package history
 
 import (
-	"fmt"
 	"testing"
 	"time"
 )
@@ -25,5 +24,4 @@ func TestGoodHistoriesPass(t *testing.T) {
 		}
 	}
 	t.Logf("contained: %s", sum)
-	_ = fmt.Sprint
 }

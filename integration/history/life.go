@@ -27,6 +27,7 @@ type life struct {
 	incarnation  int64
 	lease        int64
 	registration string
+	process      string // as the alive value names it; empty if it does not
 	pid          int
 	ttl          int64
 	begin        int64
@@ -78,8 +79,10 @@ func (l *life) endsAt() int64 {
 	return l.endAt
 }
 
-// sameProcess says that the other incarnation is of the same process, as readers tell it: by the registration, or by the process
-// that two registrations have in common. (Pids do not come back within a history: each is used by one process at most.)
+// sameProcess says that the other incarnation is of the same process: of the same registration, or of one that it made later.
 func (l *life) sameProcess(other *life) bool {
-	return l != nil && other != nil && (l.registration != "" && l.registration == other.registration || l.pid != 0 && l.pid == other.pid)
+	if l == nil || other == nil {
+		return false
+	}
+	return l.registration != "" && l.registration == other.registration || l.process != "" && l.process == other.process
 }

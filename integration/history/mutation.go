@@ -3,6 +3,7 @@ package history
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 )
@@ -22,6 +23,7 @@ type Mutator struct {
 type handing struct {
 	index, session int
 	raw            bool
+	again          bool // it may have been told before the restart, and may as well not come again
 	watching       *Record
 	before, after  *Record // the neighbours of the same session
 }
@@ -36,8 +38,7 @@ func NewMutator(records []Record, o Options) *Mutator {
 	m.index()
 	for _, l := range m.c.truth.lives {
 		if l.how == gone && l.why.expired() && l.why != died && l.owner != nil {
-			checked := m.c.results[FencedFirst].Checked
-			if m.c.fencedFirst(l); m.c.results[FencedFirst].Checked > checked && len(l.fenced) > 0 {
+			if m.c.fencedFirst(l) != math.MaxInt64 {
 				m.fences = append(m.fences, l)
 			}
 		}
@@ -50,6 +51,7 @@ func (m *Mutator) index() {
 	last := make(map[string]int) // by subscriber, in handed
 	watching := make(map[string]*Record)
 	session := make(map[string]int)
+	told := make(map[string]int64) // the newest revision
 	for i := range m.records {
 		rec := &m.records[i]
 		switch {
@@ -60,6 +62,8 @@ func (m *Mutator) index() {
 		case rec.Kind == Handed && rec.Batch != nil && watching[rec.Subscriber] != nil:
 			h := handing{index: i, session: session[rec.Subscriber], watching: watching[rec.Subscriber]}
 			h.raw = h.watching.Confirm == 0
+			h.again = h.watching.From == "view" && rec.Batch.Revision <= told[rec.Subscriber]
+			told[rec.Subscriber] = max(told[rec.Subscriber], rec.Batch.Revision)
 			if n, there := last[rec.Subscriber]; there {
 				h.before = &m.records[m.handed[n].index]
 				m.handed[n].after = rec

@@ -68,7 +68,7 @@ func moves(b *Batch) bool {
 func dropBatch(e *edit) (string, bool) {
 	h, ok := pick(e, e.handed, func(h handing) bool {
 		b := e.records[h.index].Batch
-		return h.raw && b.Kind == "changes" && moves(b) && h.follows() && h.after.Batch.Revision > b.Revision
+		return h.raw && !h.again && b.Kind == "changes" && moves(b) && h.follows() && h.after.Batch.Revision > b.Revision
 	})
 	if ok {
 		e.drop(h.index)
@@ -251,7 +251,7 @@ func (e *edit) watchedBy(revision int64) int {
 func resumeSkips(e *edit) (string, bool) {
 	h, ok := pick(e, e.handed, func(h handing) bool {
 		b := e.records[h.index].Batch
-		return h.raw && h.before == nil && h.watching.From != "now" && h.watching.Revision > 0 && b.Kind == "changes" && moves(b) && h.follows() &&
+		return h.raw && !h.again && h.before == nil && h.watching.From != "now" && h.watching.Revision > 0 && b.Kind == "changes" && moves(b) && h.follows() &&
 			h.after.Batch.Revision > b.Revision
 	})
 	if ok {

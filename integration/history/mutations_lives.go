@@ -114,20 +114,21 @@ func leftButThere(e *edit) (string, bool) {
 	return l.text(), true
 }
 
+// lateDetection kills a process sooner than its keys went for it.
 func lateDetection(e *edit) (string, bool) {
-	const early = 30e9
+	early := func(l *life) int64 { return l.ttl/2 + int64(grid+e.o.Slack) + 5e8 }
 	l, ok := pick(e, e.c.truth.lives, func(l *life) bool {
-		if p := l.owner; p == nil || p.killed == nil || l.how != gone || l.why != died || l.ttl == 0 || l.begin > p.dead-early || l.endsAt() <= p.dead {
+		if p := l.owner; p == nil || p.killed == nil || l.how != gone || l.why != died || l.ttl == 0 || l.begin > p.dead-early(l) || l.endsAt() <= p.dead {
 			return false
 		}
-		_, disturbed := e.c.scene.disturbed.overlaps(l.owner.dead-early-l.ttl, l.endAt)
-		return !disturbed
+		_, disturbed := e.c.scene.disturbed.overlaps(l.owner.dead-early(l)-l.ttl, l.endAt)
+		return !disturbed && e.c.crashed(l) < 100
 	})
 	if !ok {
 		return "", false
 	}
 	sooner := *l.owner.killed
-	sooner.At -= early
+	sooner.At -= early(l)
 	e.change(e.indexOf(l.owner.killed), sooner)
 	return l.text(), true
 }
@@ -172,8 +173,9 @@ func unmended(e *edit) (string, bool) {
 // neverBack takes a name off for good, shortly before all faults are over.
 func neverBack(e *edit) (string, bool) {
 	s := e.c.scene
+	_, complete := e.c.patience()
 	l, ok := pick(e, e.c.truth.lives, func(l *life) bool {
-		return s.settled != forever && l.owner != nil && l.begin < s.settled && l.why != operated && l.how == gone && l.next != nil && l.next.begin < s.settled &&
+		return complete && l.owner != nil && l.begin < s.settled && l.why != operated && l.how == gone && l.next != nil && l.next.begin < s.settled &&
 			l.sameProcess(l.next) && l.owner.dead > s.settled && l.owner.asked > s.settled+int64(e.o.Back) && !e.c.letGo(l, s.settled+int64(e.o.Back+e.o.Slack))
 	})
 	if !ok {

@@ -123,11 +123,11 @@ func (e *edit) after(rec *Record) *Record {
 
 // staleForEver tells a reader that contact is lost, and never that it is back.
 func staleForEver(e *edit) (string, bool) {
-	s := e.c.scene
+	until, complete := e.c.patience()
 	h, ok := pick(e, e.handed, func(h handing) bool {
-		at := e.records[h.index].At
-		p := e.c.scene.process(e.records[h.index].Source)
-		return e.records[h.index].Batch.Kind != "stale" && at > s.settled && p.dead > s.settled+int64(e.o.Back+e.o.Slack) && at < s.settled+int64(e.o.Back)
+		rec := &e.records[h.index]
+		return complete && rec.Batch.Kind != "stale" && rec.At < until && (h.after == nil || h.after.At > until) &&
+			e.c.scene.process(rec.Source).dead > until && e.lastSession(rec.Subscriber) == h.session
 	})
 	if !ok {
 		return "", false
@@ -140,6 +140,15 @@ func staleForEver(e *edit) (string, bool) {
 		}
 	}
 	return fmt.Sprintf("%s at %s", rec.Subscriber, seconds(rec.At)), true
+}
+
+func (e *edit) lastSession(subscriber string) int {
+	for _, h := range slices.Backward(e.handed) {
+		if e.records[h.index].Subscriber == subscriber {
+			return h.session
+		}
+	}
+	return -1
 }
 
 // suspected draws an event that ends a suspicion of the same session, which goes on beyond.

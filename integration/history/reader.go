@@ -184,7 +184,10 @@ func (r *reader) name(name string) *told {
 
 // acknowledge takes what was handed over out of flight.
 func (r *reader) acknowledge(rec *Record) {
-	r.acked, r.waiting, r.positions = max(r.acked, rec.Revision), rec.At, r.positions[:0]
+	r.acked, r.positions = max(r.acked, rec.Revision), r.positions[:0]
+	if r.waiting == forever {
+		r.waiting = rec.At
+	}
 	for name := range r.flying {
 		if t := r.names[name]; t != nil {
 			t.flight = nil

@@ -4,17 +4,11 @@ import "fmt"
 
 // recovery judges that, once all faults are mended, everybody who lives is up and every reader has contact.
 func (c *checker) recovery() {
-	s := c.scene
-	if s.settled == forever {
+	until, complete := c.patience()
+	if until == forever {
 		return
 	}
-	until := min(s.settled+int64(c.o.Back+c.o.Slack), s.end)
-	for _, asked := range c.scene.processes {
-		if asked.asked > s.settled {
-			until = min(until, asked.asked)
-		}
-	}
-	complete := until >= s.settled+int64(c.o.Back)
+	s := c.scene
 	for _, l := range c.truth.lives {
 		p := l.owner
 		if p == nil || l.next != nil && l.next.begin <= until || p.dead <= until || p.asked <= s.settled {
@@ -31,6 +25,22 @@ func (c *checker) recovery() {
 	for _, subscriber := range sortedKeys(c.subscribers) {
 		c.readerBack(subscriber, until, complete)
 	}
+}
+
+// patience gives when everything has to be back: in time after all faults were mended, or before the first process is asked to
+// end. It is complete if that left the time that is promised. Without a settled end it is forever.
+func (c *checker) patience() (until int64, complete bool) {
+	s := c.scene
+	if s.settled == forever {
+		return forever, false
+	}
+	until = min(s.settled+int64(c.o.Back+c.o.Slack), s.end)
+	for _, p := range s.processes {
+		if p.asked > s.settled {
+			until = min(until, p.asked)
+		}
+	}
+	return until, until >= s.settled+int64(c.o.Back)
 }
 
 // readerBack judges that the reader has contact again.

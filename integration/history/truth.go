@@ -1,6 +1,7 @@
 package history
 
 import (
+	"fmt"
 	"slices"
 	"sort"
 	"strconv"
@@ -166,6 +167,9 @@ func (t *truth) live(tr *track, before, m *moment, e *registry.Entry, rec *Recor
 	l := &life{track: tr, incarnation: m.alive, lease: m.lease, begin: rec.At, record: rec}
 	if h := e.Alive.Holder; h != nil {
 		l.registration, l.pid = h.Registration, h.PID
+		if h.PID != 0 && h.ProcessStart != "" {
+			l.process = fmt.Sprint(h.PID, h.ProcessStart, h.MachineID, h.BootID, h.PIDNamespace)
+		}
 	}
 	if n := len(tr.lives); n > 0 {
 		tr.lives[n-1].next = l

@@ -32,7 +32,7 @@ func (r *reader) window(rec *Record, e *Event) {
 		t.state = up
 	case watcher.Suspect:
 		r.suspects(rec, e, was, l)
-		t.state, t.deleted = suspect, l.endRevision
+		t.state, t.deleted = suspect, e.DeletedRevision // not known where it was found by comparing
 		r.open++
 	case watcher.Cleared:
 		r.cleared(rec, e, was, tr, l)

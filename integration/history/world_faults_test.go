@@ -97,7 +97,9 @@ func (w *world) freeze() {
 	}
 	h.busy, h.frozen = true, true
 	w.inject(Record{Kind: Stopped, Target: h.source()})
-	h.unrenewed(func() bool { return h.frozen })
+	h.away++
+	turn := h.away
+	h.unrenewed(func() bool { return h.frozen && h.away == turn })
 	long := w.between(h.ttl/4, h.ttl/2)
 	if w.rng.IntN(3) > 0 {
 		long = w.between(2*h.ttl, 3*h.ttl)
@@ -128,7 +130,9 @@ func (w *world) blackhole() {
 	h.busy, h.cut = true, true
 	fault, source := []string{"F6", "F7"}[w.rng.IntN(2)], h.source()
 	w.inject(Record{Kind: FaultOn, Fault: fault, Target: source})
-	h.unrenewed(func() bool { return h.cut })
+	h.away++
+	turn := h.away
+	h.unrenewed(func() bool { return h.cut && h.away == turn })
 	long := w.between(h.ttl/8, h.ttl/3)
 	if w.rng.IntN(3) > 0 {
 		long = w.between(2*h.ttl, 3*h.ttl)

@@ -19,6 +19,7 @@ type simHolder struct {
 	frozen bool
 	cut    bool
 	fenced bool
+	away   int  // how often it was
 	busy   bool // something is being done to it
 	since  int64
 	regs   []*simReg

@@ -35,6 +35,7 @@ type view struct {
 type suspicion struct {
 	entry   registry.Entry // what it was
 	deleted int64
+	told    int64 // as deleted; 0 where it was found by comparing
 	turn    int
 }
 
@@ -286,7 +287,7 @@ func (r *simReader) presence(name string, before, after *registry.Entry, was, is
 			return []Event{back}
 		case r.confirm() > 0 && is == 0 && unannounced && !after.Present():
 			end.Kind, end.Cause = "suspect", ""
-			s := suspicion{entry: *before, deleted: revision}
+			s := suspicion{entry: *before, deleted: revision, told: end.DeletedRevision}
 			r.watchOver(name, s)
 			return []Event{end}
 		}
@@ -339,7 +340,7 @@ func (r *simReader) confirmLater(name string, s suspicion, session int, in int64
 		e := r.w.entries[name]
 		row := rowOf(e)
 		r.hand(Batch{Kind: "changes", Revision: r.safe(), Events: []Event{{
-			Kind: "down", Name: name, Incarnation: s.entry.Alive.Rev, DeletedRevision: s.deleted, Cause: "expired", Row: &row,
+			Kind: "down", Name: name, Incarnation: s.entry.Alive.Rev, DeletedRevision: s.told, Cause: "expired", Row: &row,
 		}}})
 	})
 }
