@@ -8,6 +8,8 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/hbctl/hbctl/lease"
 )
 
 const (
@@ -104,7 +106,7 @@ func (s *session) retry(ctx context.Context, try func() error, final func(error)
 		s.queue.failed(err)
 		s.patience = min(2*s.patience, maxPatience)
 		// gRPC's own wait grows to two minutes.
-		s.client.ActiveConnection().ResetConnectBackoff()
+		lease.Reconnect(s.client)
 	}))
 	return err
 }
