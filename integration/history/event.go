@@ -122,6 +122,9 @@ func (r *reader) causes(e *Event, l *life, m *moment) []string {
 	switch {
 	case m.alive == l.incarnation:
 		return []string{string(registry.CauseForced)}
+	case m.ended != nil && m.ended.Incarnation == l.incarnation && r.confirm > 0 && e.Synthetic:
+		// With suspects open the position is older than the list that was compared with, so the record may be another one there.
+		return []string{string(m.ended.Cause), lost, evictedBy, ""}
 	case m.ended != nil && m.ended.Incarnation == l.incarnation:
 		return []string{string(m.ended.Cause)}
 	case l.how == announced && e.Synthetic: // the record was written again since
