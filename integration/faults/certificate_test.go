@@ -148,6 +148,7 @@ func secure(t *testing.T, a *authority) (etcd *etcdtest.Nodes, endpoint string, 
 // The client's certificate is changed while it is in use, and connections are made anew with the next one: nobody notices. With one
 // that has expired no connection comes about: the holder is fenced, the watcher blind, both say why, and a good one ends it.
 func TestF24CertificateRotates(t *testing.T) {
+	t.Parallel()
 	const ttl = 5 * time.Second
 	a := newAuthority(t)
 	etcd, endpoint, trust := secure(t, a)

@@ -14,6 +14,7 @@ var olderEtcd = flag.String("older-etcd", "", "path of an etcd of the minor vers
 
 // Every member is stopped and started in turn. Nobody goes down, and every one holds what it held.
 func TestF33RollingRestart(t *testing.T) {
+	t.Parallel()
 	etcd := etcdtest.StandaloneCluster(t, 3)
 	roll(t, etcd, "F33: rolling restart of 3 members", func(*etcdtest.Node) {})
 }
@@ -67,6 +68,7 @@ func roll(t *testing.T, etcd *etcdtest.Nodes, what string, change func(*etcdtest
 // Two members are added and two of the first taken away, one of them the leader; the clients are told of it by SetEndpoints. Nobody
 // goes down.
 func TestF34MembersChange(t *testing.T) {
+	t.Parallel()
 	const ttl = 5 * time.Second
 	etcd := etcdtest.StandaloneCluster(t, 3)
 	c := gather(t, etcd, muster{processes: 3, each: 15, ttl: ttl})

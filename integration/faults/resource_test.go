@@ -89,6 +89,7 @@ func registering(t testing.TB, name registry.Name, ttl time.Duration, more ...st
 // A holder with 20 descriptors lives with them: it opens none for a renewal, and comes back after etcd was away. With too few to
 // start with, the program says so and ends.
 func TestF27DescriptorsExhausted(t *testing.T) {
+	t.Parallel()
 	const ttl, limit = 3 * time.Second, 20
 	prlimit, err := exec.LookPath("prlimit")
 	if err != nil {

@@ -130,6 +130,7 @@ func (h *past) agrees(t *testing.T, client *clientv3.Client) {
 // etcd's data is lost and a backup takes its place, or another cluster answers in its stead. A watch that runs says so with a reset
 // and a snapshot, one that is resumed with an error; neither goes on as if nothing had happened. The living are back with a new key.
 func TestF36Restore(t *testing.T) {
+	t.Parallel()
 	t.Run("revision gone back", func(t *testing.T) {
 		h := record(t)
 		restore(t, h.etcd.Nodes[0], h.copied)
@@ -170,6 +171,7 @@ func TestF36Restore(t *testing.T) {
 
 // The restored store has grown past what its readers had seen before any of them looked.
 func TestF36RestoredAndGrown(t *testing.T) {
+	t.Parallel()
 	h := record(t)
 	h.reader.Cut()
 	restore(t, h.etcd.Nodes[0], h.copied)

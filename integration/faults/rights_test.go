@@ -68,6 +68,7 @@ func grantPrefix(ctx context.Context, client *clientv3.Client, role string) (any
 // Tokens run out after five seconds, and all at once when etcd is started again. Streams that are open don't notice; a new watch on
 // a client that was idle, a new registration and a new stream get a new token by themselves.
 func TestF22AuthTokenExpires(t *testing.T) {
+	t.Parallel()
 	const ttl, token = 5 * time.Second, 5 * time.Second
 	etcd := etcdtest.Standalone(t, "--auth-token-ttl=5")
 	guard(t, etcd, "svc")
@@ -115,6 +116,7 @@ func TestF22AuthTokenExpires(t *testing.T) {
 // A role loses its rights while its service is up. The service learns why and is fenced before it is told down; another user's
 // service is not disturbed; and it comes back when the rights do.
 func TestF23RightsRevoked(t *testing.T) {
+	t.Parallel()
 	const ttl = 4 * time.Second
 	etcd := etcdtest.Standalone(t)
 	root := guard(t, etcd, "one", "two")

@@ -113,6 +113,7 @@ func registerWithin(t *testing.T, client *clientv3.Client, name registry.Name, l
 // A store at its quota takes no writes, yet leases are renewed and run out. Whoever needs a write is told why it does not come,
 // and has it when there is room again.
 func TestF19NoSpaceAlarm(t *testing.T) {
+	t.Parallel()
 	const ttl = 3 * time.Second
 	etcd := etcdtest.Standalone(t, "--quota-backend-bytes=2097152")
 	admin := etcd.Client()
