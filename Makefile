@@ -56,6 +56,11 @@ faults: ## inject every fault of integration/faults/FAULTS.md, the long way
 .PHONY: break
 break: ## break each guarantee on purpose, and see that its test fails (minutes)
 	integration/break.sh
+	integration/break.sh --schedules
+
+.PHONY: schedules
+schedules: ## run ten thousand random schedules over an etcd in fake time (minutes)
+	$(GO) test -v -timeout 30m -run '^TestSchedules$$' ./integration/schedules -schedules=10000
 
 .PHONY: demo
 demo: build ## build hbctl and watch it work

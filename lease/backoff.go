@@ -36,7 +36,7 @@ func (w *retryWait) wait(ctx context.Context, client Client) error {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		client.ActiveConnection().ResetConnectBackoff()
+		Reconnect(client)
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

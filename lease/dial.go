@@ -64,3 +64,12 @@ func CheckClient(client Client) error {
 	}
 	return nil
 }
+
+// Reconnect ends gRPC's wait between two attempts to connect, if there is no connection at all. It does nothing else, and above all
+// not while one works: gRPC walks through its connections without a lock then, and a change of the client's endpoints at the
+// same moment would end the process ("concurrent map iteration and map write"; grpc-go, pull request 9155).
+func Reconnect(client Client) {
+	if conn := client.ActiveConnection(); conn.GetState() == connectivity.TransientFailure {
+		conn.ResetConnectBackoff()
+	}
+}

@@ -102,7 +102,7 @@ func (r *Renewer) finishAttempt(l *Lease, sent instant, ttl time.Duration, err e
 	if Judge(err) == Refused {
 		r.refuse(l, err)
 	} else {
-		r.client.ActiveConnection().ResetConnectBackoff()
+		Reconnect(r.client)
 	}
 	l.place = alone
 	l.attempts++

@@ -13,6 +13,8 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/hbctl/hbctl/lease"
 )
 
 const (
@@ -164,7 +166,7 @@ func (w *keyWatch) run(ctx context.Context) {
 			timer.Stop()
 			return
 		}
-		w.client.ActiveConnection().ResetConnectBackoff()
+		lease.Reconnect(w.client)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/hbctl/hbctl/internal/etcdtest"
+	"github.com/hbctl/hbctl/lease"
 )
 
 // committer is a client whose transactions a test answers. Names says which names one is about.
@@ -104,11 +106,21 @@ func onQueue(t *testing.T, c *committer, test func(q *queue, r *results)) {
 	})
 }
 
+// judged gives every error of etcd that is judged so, as a call returns it.
+func judged(t *testing.T, verdict lease.Verdict) []error {
+	t.Helper()
+	var all []error
+	for _, err := range etcdtest.Errors(t) {
+		if lease.Judge(err) == verdict {
+			all = append(all, rpctypes.Error(err))
+		}
+	}
+	return all
+}
+
 func TestOneBadOpDoesNotSinkTheRest(t *testing.T) {
-	for _, refusal := range []error{
-		rpctypes.ErrPermissionDenied, rpctypes.ErrLeaseNotFound, rpctypes.ErrTooManyOps, rpctypes.ErrRequestTooLarge,
-		rpctypes.ErrDuplicateKey, status.Error(codes.InvalidArgument, "of a proxy"),
-	} {
+	refusals := append(judged(t, lease.Refused), judged(t, lease.Gone)...)
+	for _, refusal := range append(refusals, status.Error(codes.InvalidArgument, "of a proxy")) {
 		c := &committer{commit: func(_ context.Context, names []string) error {
 			if slices.Contains(names, "bad") {
 				return refusal
@@ -141,10 +153,8 @@ func TestOneBadOpDoesNotSinkTheRest(t *testing.T) {
 // After such an error the batch may be committed all the same, so a second try would find its own traces and fail: whoever
 // submitted it has to read.
 func TestAmbiguousErrorsFailAll(t *testing.T) {
-	for _, ambiguous := range []error{
-		rpctypes.ErrTimeout, rpctypes.ErrLeaderChanged, rpctypes.ErrNoLeader, rpctypes.ErrNoSpace, context.DeadlineExceeded, context.Canceled,
-		status.Error(codes.Unavailable, "transport is closing"), status.Error(codes.Unknown, "what?"), errors.New("what?"),
-	} {
+	for _, ambiguous := range append(judged(t, lease.Retry), context.DeadlineExceeded, context.Canceled, io.EOF,
+		status.Error(codes.Unavailable, "transport is closing"), status.Error(codes.Unknown, "what?"), errors.New("what?")) {
 		c := &committer{commit: func(context.Context, []string) error { return ambiguous }}
 		onQueue(t, c, func(q *queue, r *results) {
 			for _, name := range []string{"a", "b", "c"} {

@@ -345,7 +345,7 @@ func (r *Registry) failed(g *Registration, err error) {
 		g.explain(fmt.Errorf("%w (%w)", errNotYet, err))
 	}
 	r.emit(Event{Name: g.name, Kind: Retrying, Incarnation: g.incarnation, Err: err})
-	r.client.ActiveConnection().ResetConnectBackoff()
+	lease.Reconnect(r.client)
 }
 
 // abort ends a first registration that can't succeed. One that was published before goes on trying.

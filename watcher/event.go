@@ -71,8 +71,8 @@ const (
 	Changes BatchKind = "changes"
 	// Bookmark says that there is nothing new up to its revision.
 	Bookmark BatchKind = "bookmark"
-	// Reset says that history was lost: the reader must forget what it had. A Snapshot follows; the position moves only with
-	// that.
+	// Reset says that history was lost: the reader must forget what it had, its position too. A Snapshot follows, with the new
+	// one.
 	Reset BatchKind = "reset"
 	// Stale says that contact is lost: nothing is known since. It is not followed by any down that etcd did not tell.
 	Stale BatchKind = "stale"
@@ -84,7 +84,7 @@ const (
 type Batch struct {
 	Kind       BatchKind
 	Cluster    uint64    // id of the etcd cluster; 0 before it is known
-	Revision   int64     // the position after this batch: While suspects are open it stays before the oldest of them
+	Revision   int64     // the position after this batch; 0: none yet. While suspects are open it stays before the oldest of them
 	ObservedAt time.Time // when the watcher learned of it, by this process's wall clock; for people
 
 	Events   []Event            // of Changes; sorted by name

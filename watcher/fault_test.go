@@ -4,34 +4,71 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
 	"testing"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/hbctl/hbctl/internal/etcdtest"
 )
 
-func TestFatal(t *testing.T) {
-	// Every error that etcd's API knows: which of them end a start. All others are tried again, for ever.
-	ends := map[error]bool{
-		rpctypes.ErrGRPCPermissionDenied: true, rpctypes.ErrGRPCAuthFailed: true, rpctypes.ErrGRPCUserEmpty: true,
-		rpctypes.ErrGRPCUserNotFound: true, rpctypes.ErrGRPCEmptyKey: true, rpctypes.ErrGRPCInvalidClientAPIVersion: true,
+// What ends a start, by the names in etcd's rpctypes without ErrGRPC: rights, credentials or a server that somebody has to
+// change. All other errors are tried again, for ever.
+var ends = map[string]bool{
+	"PermissionDenied": true, "AuthFailed": true, "UserEmpty": true, "UserNotFound": true, "EmptyKey": true, "InvalidClientAPIVersion": true,
+}
 
-		rpctypes.ErrGRPCNoLeader: false, rpctypes.ErrGRPCNotLeader: false, rpctypes.ErrGRPCLeaderChanged: false,
-		rpctypes.ErrGRPCStopped: false, rpctypes.ErrGRPCTimeout: false, rpctypes.ErrGRPCTimeoutDueToLeaderFail: false,
-		rpctypes.ErrGRPCTimeoutDueToConnectionLost: false, rpctypes.ErrGRPCTimeoutWaitAppliedIndex: false,
-		rpctypes.ErrGRPCUnhealthy: false, rpctypes.ErrGRPCCorrupt: false, rpctypes.ErrGRPCNotCapable: false,
-		rpctypes.ErrGRPCNotSupportedForLearner: false, rpctypes.ErrGRPCInvalidAuthToken: false, rpctypes.ErrGRPCAuthOldRevision: false,
-		rpctypes.ErrGRPCRequestTooManyRequests: false, rpctypes.ErrGRPCNoSpace: false, rpctypes.ErrGRPCWatchCanceled: false,
-		rpctypes.ErrGRPCCompacted: false, rpctypes.ErrGRPCFutureRev: false, rpctypes.ErrGRPCCanceled: false,
-		rpctypes.ErrGRPCDeadlineExceeded: false, rpctypes.ErrGRPCAuthNotEnabled: false, rpctypes.ErrGRPCClusterIDMismatch: false,
-		status.Error(codes.Unavailable, "connection refused"): false, status.Error(codes.Internal, "stream broken"): false,
-		status.Error(codes.Unknown, "not a primary lessor"): false, status.Error(codes.Unimplemented, "unknown service"): true,
-		context.DeadlineExceeded: false, errSilent: false, errNotCreated: false, errors.New("anything"): false,
+func TestFatalEveryErrorOfEtcd(t *testing.T) {
+	found := etcdtest.Errors(t)
+	for name, err := range found {
+		endsStart(t, name, err, ends[name])
 	}
-	for err, want := range ends {
-		if got := fatal(fmt.Errorf("asking: %w", etcdError(err))); got != want {
-			t.Errorf("%v: ends the start: %v, want %v", err, got, want)
+	for name := range ends {
+		if found[name] == nil {
+			t.Errorf("rpctypes has no ErrGRPC%s", name)
+		}
+	}
+}
+
+func TestFatalEveryCode(t *testing.T) {
+	for c := codes.OK + 1; c <= codes.Unauthenticated+1; c++ { // one more than there are
+		endsStart(t, c.String(), status.Error(c, "of a proxy, perhaps"), c == codes.Unimplemented)
+	}
+}
+
+func TestFatalOtherErrors(t *testing.T) {
+	if fatal(nil) {
+		t.Error("no error ends a start")
+	}
+	for _, err := range []error{
+		context.Canceled, context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, os.ErrDeadlineExceeded, syscall.ECONNRESET,
+		&net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)},
+		&net.DNSError{Err: "no such host", Name: "etcd", IsNotFound: true},
+		status.Error(codes.Unknown, "not a primary lessor"), status.FromContextError(context.Canceled).Err(),
+		errSilent, errNotCreated, errSlow, errStrange, errHistory, errors.New("anything"),
+	} {
+		endsStart(t, err.Error(), err, false)
+	}
+	for _, err := range []error{ErrInvalid, ErrFuture, ErrOtherCluster} {
+		endsStart(t, err.Error(), err, true)
+	}
+}
+
+// endsStart checks the error as a call returns it, and as it may have been wrapped on its way.
+func endsStart(t *testing.T, name string, err error, want bool) {
+	t.Helper()
+	for how, err := range map[string]error{
+		"as it is": etcdError(err),
+		"wrapped":  fmt.Errorf("asking: %w", etcdError(err)),
+		"joined":   errors.Join(errors.New("asking"), etcdError(err)),
+	} {
+		if got := fatal(err); got != want {
+			t.Errorf("%s %s: ends the start: %v, want %v", name, how, got, want)
 		}
 	}
 }

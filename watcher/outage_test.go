@@ -268,13 +268,32 @@ func TestCompactedWhileAway(t *testing.T) {
 		r.quiet(time.Minute)
 
 		bare := watch(t, s.Client(), After(inc))
-		if b := bare.want(Reset); !errors.Is(b.Reason, rpctypes.ErrCompacted) || b.Cluster == 0 {
-			t.Errorf("%+v, want the reason", b)
+		if b := bare.want(Reset); !errors.Is(b.Reason, rpctypes.ErrCompacted) || b.Cluster == 0 || b.Revision != 0 {
+			t.Errorf("%+v, want the reason, and no position until the snapshot", b)
 		}
 		if b := bare.want(Snapshot); !b.Synced || len(b.Services) != 3 || b.Revision != newest {
 			t.Errorf("snapshot at %d of %d, synced %v", b.Revision, len(b.Services), b.Synced)
 		}
 		bare.quiet(time.Minute)
+	})
+}
+
+// A reader who keeps the position of the last batch must not lose his to an etcd that is away when he resumes.
+func TestStaleKeepsThePosition(t *testing.T) {
+	fake(t, func(t *testing.T, s *etcdtest.FakeServer, w writer) {
+		inc := w.txn(putRecord(vol1), putAlive(vol1, w.grant(3600)))
+		w.txn(del(testKeys.Alive(vol1)))
+		c := s.NewClient()
+		c.Cut()
+		r := watch(t, c.Client, After(inc))
+		if b := r.want(Stale); b.Revision != inc {
+			t.Errorf("stale at %d, want %d", b.Revision, inc)
+		}
+		c.Heal()
+		if b := r.want(Live); b.Revision != inc {
+			t.Errorf("live at %d, want %d", b.Revision, inc)
+		}
+		wantLines(t, r.events(), []string{fmt.Sprintf("down vol/n1 inc=%d deleted=%d zone=az1 state=down", inc, inc+1)})
 	})
 }
 

@@ -8,6 +8,8 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/hbctl/hbctl/lease"
 )
 
 const (
@@ -104,7 +106,7 @@ func (s *session) retry(ctx context.Context, try func() error, final func(error)
 		s.queue.failed(err)
 		s.patience = min(2*s.patience, maxPatience)
 		// gRPC's own wait grows to two minutes.
-		s.client.ActiveConnection().ResetConnectBackoff()
+		lease.Reconnect(s.client)
 	}))
 	return err
 }
@@ -173,7 +175,8 @@ func (s *session) restart(ctx context.Context, reason error) error {
 	}
 	s.heard()
 	if reason != nil {
-		batch := s.batch(Reset, l.revision)
+		// Without a position: who resumed after it would never be told the Snapshot, and has forgotten everything.
+		batch := s.batch(Reset, 0)
 		batch.Cluster, batch.Reason = l.cluster, reason
 		s.queue.put(item{batch: batch})
 	}

@@ -88,7 +88,7 @@ func (w *Watcher) watch(ctx context.Context, from Position, yield func(Batch, er
 			return w.tellMoves(m)
 		case err != nil:
 			return err
-		case !it.silent && !yield(w.place(it.batch), nil):
+		case !it.silent && !yield(w.place(it.batch, from), nil):
 			return nil
 		}
 		w.acknowledge(&it)
@@ -98,11 +98,13 @@ func (w *Watcher) watch(ctx context.Context, from Position, yield func(Batch, er
 	}
 }
 
-// place gives a word about the stream itself the position that the reader is at.
-func (w *Watcher) place(b Batch) Batch {
+// place gives a word about the stream itself the position that the reader is at. Before etcd was reached that is the one that he
+// came with: told 0, a reader who keeps the position of his last batch would begin at now, and miss all that was in between.
+func (w *Watcher) place(b Batch, from Position) Batch {
 	if b.Kind == Stale || b.Kind == Live {
 		w.mu.Lock()
 		defer w.mu.Unlock()
+		b.Revision = from.revision
 		if w.view != nil {
 			b.Cluster, b.Revision = w.view.cluster, w.view.position()
 		}

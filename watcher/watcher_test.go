@@ -8,6 +8,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 
 	"github.com/hbctl/hbctl/internal/etcdtest"
 	"github.com/hbctl/hbctl/registry"
@@ -247,7 +248,11 @@ func TestConfig(t *testing.T) {
 		{"bookmark interval", Config{BookmarkInterval: -1}},
 		{"start timeout", Config{StartTimeout: -1}},
 	}
-	client := clientv3.NewCtxClient(t.Context())
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{"127.0.0.1:1"}, Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
 	for _, tt := range tests {
 		if _, err := New(client, tt.cfg); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v, want ErrInvalid", tt.name, err)

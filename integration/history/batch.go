@@ -65,7 +65,7 @@ func (r *reader) follows(rec *Record, again bool) bool {
 		r.fail(MissesNothing, rec, "", "a %s came before the snapshot", rec.Batch.Kind)
 	case r.reset:
 		r.fail(MissesNothing, rec, "", "a %s came after a reset, before the snapshot", rec.Batch.Kind)
-	case revision < r.position && !(r.guess && revision > r.acked):
+	case revision < r.position && (!r.guess || revision <= r.acked):
 		r.fail(InOrder, rec, "", "revision %d came after %d", revision, r.position)
 	case revision == r.position && !again && !r.guess:
 		r.fail(InOrder, rec, "", "revision %d came twice, or in parts", revision)

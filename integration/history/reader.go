@@ -60,8 +60,10 @@ func (c *checker) readers() {
 	c.counts.lives(c.truth.lives)
 	visit := 0
 	for _, subscriber := range sortedKeys(c.subscribers) {
-		r := &reader{c: c, subscriber: subscriber, waiting: forever, visit: visit,
-			names: make(map[string]*told), flying: make(map[string]bool), doubted: make(map[string]bool)}
+		r := &reader{
+			c: c, subscriber: subscriber, waiting: forever, visit: visit,
+			names: make(map[string]*told), flying: make(map[string]bool), doubted: make(map[string]bool),
+		}
 		r.acks = slices.ContainsFunc(c.subscribers[subscriber], func(rec *Record) bool { return rec.Kind == Acked })
 		for _, rec := range c.subscribers[subscriber] {
 			switch rec.Kind {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -70,7 +69,7 @@ func (a *agenda) Pop() any {
 	return last
 }
 
-// synthetic makes a history of so many seconds.
+// goodHistory makes a history of so many seconds.
 func goodHistory(seed uint64, length time.Duration) []Record {
 	w := &world{rng: rand.New(rand.NewPCG(seed, 1)), now: sec, entries: make(map[string]*registry.Entry)}
 	w.keys, _ = registry.NewKeys("/hb/")
@@ -274,6 +273,3 @@ func (w *world) nextID(what string) string {
 	w.lastID++
 	return fmt.Sprintf("%s-%d", what, w.lastID)
 }
-
-// place gives the place of a process: "holder3" of "holder3#2".
-func place(source string) string { return strings.Split(source, "#")[0] }
