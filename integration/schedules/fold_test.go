@@ -22,7 +22,7 @@ type fold struct {
 	rows     map[registry.Name]registry.Service
 	up       map[registry.Name]int64 // the incarnation that was told up
 	suspects map[registry.Name]int64 // of it, if it is a suspect: the revision that deleted its key; 0: not known
-	owed     map[life]bool // told up, and nothing of its end
+	owed     map[life]bool           // told up, and nothing of its end
 	last     int64
 	resumed  *heard
 }
