@@ -10,7 +10,7 @@ import (
 // TestMain lets the package have the machine for itself, unless it is a process that a test started.
 func TestMain(m *testing.M) {
 	if os.Getenv(starvedFor) == "" {
-		etcdtest.Alone()
+		defer etcdtest.Alone()()
 	}
 	os.Exit(m.Run())
 }

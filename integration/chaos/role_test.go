@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	etcdtest.Alone()
+	defer etcdtest.Alone()()
 	goleak.VerifyTestMain(m)
 }
 

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
 		_ = parallel.Value.Set(atOnce)
 	}
-	etcdtest.Alone()
+	defer etcdtest.Alone()()
 	goleak.VerifyTestMain(m)
 }
 
