@@ -18,7 +18,7 @@ build: ## build ./hbctl, as a static program
 
 .PHONY: test
 test: ## run every test, under the race detector (minutes; starts etcd processes)
-	$(GO) test -race -timeout 15m ./...
+	$(GO) test -race -timeout 25m ./...
 
 .PHONY: test-short
 test-short: ## run the tests that start no process and wait for no clock

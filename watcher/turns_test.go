@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
@@ -43,8 +44,8 @@ func (m *turns) configure(cfg *clientv3.Config) {
 		}))
 }
 
-// One of two members is frozen. Whoever is asked first, the watch is with the other one before the reader has to be told that
-// contact is lost: no call of an attempt may meet the frozen one each time.
+// One of two members is frozen. Whoever is asked first, the watch is soon with the other one: no call of an attempt may meet the
+// frozen one each time, or the reader would be blind until it wakes up.
 func TestOneOfTwoMembersIsFrozen(t *testing.T) {
 	for first := range int64(2) {
 		t.Run(fmt.Sprint("first call ", first), func(t *testing.T) {
@@ -58,8 +59,16 @@ func TestOneOfTwoMembersIsFrozen(t *testing.T) {
 				r.want(Snapshot)
 				members.frozen.Store(true)
 				c.Break()
+				begin := time.Now()
 				came := w.txn(putRecord(vol2), putAlive(vol2, lease))
-				wantLines(t, r.events(), []string{fmt.Sprintf("up vol/n2 inc=%d zone=az1 state=up", came)})
+				b := r.next()
+				for b.Kind == Stale || b.Kind == Live {
+					b = r.next()
+				}
+				if took := time.Since(begin); took > 2*DefaultStaleAfter {
+					t.Errorf("told after %v, want at most %v", took, 2*DefaultStaleAfter)
+				}
+				wantLines(t, tell(b.Events), []string{fmt.Sprintf("up vol/n2 inc=%d zone=az1 state=up", came)})
 			})
 		})
 	}

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/hbctl/hbctl/integration/history"
+	"github.com/hbctl/hbctl/internal/etcdtest"
 	"github.com/hbctl/hbctl/lease"
 )
 
@@ -43,6 +44,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	defer etcdtest.Alone()()
 	goleak.VerifyTestMain(m)
 }
 

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/hbctl/hbctl/internal/etcdtest"
 )
 
 var (
@@ -25,6 +27,7 @@ func TestMain(m *testing.M) {
 	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
 		_ = parallel.Value.Set(atOnce)
 	}
+	defer etcdtest.Alone()()
 	goleak.VerifyTestMain(m)
 }
 

@@ -320,8 +320,8 @@ func TestF35WatchedMemberFrozen(t *testing.T) {
 		t.Fatalf("of two members each was frozen, and the reader was never told:\n%s", w.Story())
 	}
 	for i := range stale {
-		if limit := watcher.DefaultStaleAfter + slow*time.Second; stale[i] > limit || live[i] > limit+2*time.Second {
-			t.Errorf("stale %v and live %v after the member froze, want at most %v", stale[i], live[i], limit)
+		if limit := watcher.DefaultStaleAfter + slow*time.Second; stale[i] > limit || live[i] > limit+slow*4*time.Second {
+			t.Errorf("stale %v and live %v after the member froze, want stale within %v, and live soon after", stale[i], live[i], limit)
 		}
 	}
 	w.Consistent()

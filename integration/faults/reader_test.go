@@ -281,7 +281,6 @@ type recordWriter struct {
 	client *clientv3.Client
 	pace   int
 	next   int
-	sign   int
 }
 
 // filler makes a record of some 300 bytes.

@@ -119,16 +119,20 @@ func (r *reader) causes(e *Event, l *life, m *moment) []string {
 		expired, deleted, lost = string(registry.CauseExpired), string(registry.CauseDeleted), string(registry.CauseLost)
 		evictedBy              = string(registry.CauseEvicted)
 	)
+	unseen := e.Synthetic || r.confirm > 0 && e.DeletedRevision == 0 // then it became a suspect by comparing
 	switch {
 	case m.alive == l.incarnation:
 		return []string{string(registry.CauseForced)}
+	case m.ended != nil && m.ended.Incarnation == l.incarnation && r.confirm > 0 && unseen:
+		// With suspects open the position is older than the list that was compared with, so the record may be another one there.
+		return []string{string(m.ended.Cause), lost, evictedBy, ""}
 	case m.ended != nil && m.ended.Incarnation == l.incarnation:
 		return []string{string(m.ended.Cause)}
-	case l.how == announced && e.Synthetic: // the record was written again since
+	case l.how == announced && unseen: // the record was written again since
 		return []string{l.cause, lost, evictedBy, ""}
 	case l.how == announced:
 		return []string{l.cause}
-	case e.Synthetic:
+	case unseen:
 		return []string{lost, evictedBy, string(registry.CauseReplaced), string(registry.CauseUnleased), string(registry.CauseForced), expired, deleted, ""}
 	case l.how == replaced:
 		return []string{string(registry.CauseReplaced)}

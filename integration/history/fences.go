@@ -28,6 +28,15 @@ func (c *checker) fences() {
 	c.lapses()
 }
 
+// mayBeEtcds says that the end may have been etcd's false delete, before the lease had run out.
+func (c *checker) mayBeEtcds(l *life) bool {
+	_, etcd := c.scene.revoking.overlaps(l.endAt, l.endAt)
+	return etcd && !c.outFor(l, l.ttl)
+}
+
+// unknowable says that its holder could not know of the end: etcd did it, and the holder was cut off.
+func (c *checker) unknowable(l *life) bool { return l.why == cutOff && c.mayBeEtcds(l) }
+
 // known gives when the end was told first, or deleted if nobody was told.
 func (l *life) known() (int64, *Record) {
 	if l.firstTold != nil {
@@ -46,8 +55,8 @@ func (c *checker) fencedFirst(l *life) int64 {
 	if l.owner.dead <= at || l.leaving != nil && l.leaving.At <= at || l.ended != nil && l.ended.At <= at {
 		return math.MaxInt64
 	}
-	if _, etcd := c.scene.revoking.overlaps(l.endAt, l.endAt); etcd && !c.outFor(l, l.ttl) {
-		return math.MaxInt64 // it may have been etcd's false delete
+	if c.mayBeEtcds(l) {
+		return math.MaxInt64
 	}
 	c.checked(FencedFirst)
 	fence := int64(math.MaxInt64)
@@ -106,7 +115,7 @@ func (c *checker) neverValid(l *life) int64 {
 	for _, v := range l.valids {
 		c.checked(NeverValid)
 		switch {
-		case !v.Yes:
+		case !v.Yes, v.At >= at && c.unknowable(l):
 		case v.At >= at:
 			c.fail(NeverValid, evidence{record: v, name: l.name(), problem: fmt.Sprintf("incarnation %d of %s was said to be valid %s after its end", l.incarnation, l.name(), seconds(v.At-at))})
 		default:

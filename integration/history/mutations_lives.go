@@ -70,7 +70,7 @@ func needlessFence(e *edit) (string, bool) {
 }
 
 func validAfterEnd(e *edit) (string, bool) {
-	l, ok := pick(e, e.c.truth.lives, func(l *life) bool { return l.how == gone && l.why.expired() && l.owner != nil })
+	l, ok := pick(e, e.c.truth.lives, func(l *life) bool { return l.how == gone && l.why.expired() && l.owner != nil && !e.c.unknowable(l) })
 	if !ok {
 		return "", false
 	}

@@ -110,6 +110,12 @@ func (r *reader) upAgain(rec *Record, e *Event, was told, l *life) {
 	}
 }
 
+// stillHad says that etcd had the key when it was told gone. The auditor may learn of a deletion later than a reader, when it is
+// its way to etcd that is broken: the revision that the reader names is proof enough.
+func (r *reader) stillHad(rec *Record, e *Event, l *life) bool {
+	return l.endRevision == 0 || e.DeletedRevision != l.endRevision && l.endAt > rec.At+int64(r.c.o.Slack)
+}
+
 func (r *reader) suspects(rec *Record, e *Event, was told, l *life) {
 	r.c.counts.Suspects++
 	r.c.checked(NoFalseDown)
@@ -117,7 +123,7 @@ func (r *reader) suspects(rec *Record, e *Event, was told, l *life) {
 		r.fail(OneDown, rec, e.Name, "incarnation %d of %s is told suspect, but was not told up", e.Incarnation, e.Name)
 	}
 	switch {
-	case l.endRevision == 0 || l.endAt > rec.At+int64(r.c.o.Slack):
+	case r.stillHad(rec, e, l):
 		r.fail(NoFalseDown, rec, e.Name, "incarnation %d of %s is told suspect, but its key is there", e.Incarnation, e.Name)
 		return
 	case l.how != gone && l.how != replaced && !e.Synthetic:
@@ -163,7 +169,7 @@ func (r *reader) downAtLast(rec *Record, e *Event, was told, l *life) {
 			r.fail(NoFalseDown, rec, e.Name, "incarnation %d of %s is told down by force, but nobody forced it", e.Incarnation, e.Name)
 		}
 		return
-	case l.endRevision == 0 || l.endAt > rec.At+int64(c.o.Slack):
+	case r.stillHad(rec, e, l):
 		r.fail(NoFalseDown, rec, e.Name, "incarnation %d of %s is told down, but its key is there", e.Incarnation, e.Name)
 		return
 	}

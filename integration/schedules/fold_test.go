@@ -22,10 +22,8 @@ type fold struct {
 	rows     map[registry.Name]registry.Service
 	up       map[registry.Name]int64 // the incarnation that was told up
 	suspects map[registry.Name]int64 // of it, if it is a suspect: the revision that deleted its key; 0: not known
-	downs    map[life]int
-	owed     map[life]bool // told up, and nothing of its end
+	owed     map[life]bool           // told up, and nothing of its end
 	last     int64
-	reset    bool // forgot everything; a snapshot follows
 	resumed  *heard
 }
 
@@ -33,7 +31,7 @@ type fold struct {
 func (w *world) judgeReader(r *reader, ends map[life]*end) {
 	f := &fold{
 		w: w, r: r, ends: ends, rows: make(map[registry.Name]registry.Service), up: make(map[registry.Name]int64),
-		suspects: make(map[registry.Name]int64), downs: make(map[life]int), owed: make(map[life]bool),
+		suspects: make(map[registry.Name]int64), owed: make(map[life]bool),
 	}
 	for i := range r.log {
 		if h := &r.log[i]; h.resumed != "" {

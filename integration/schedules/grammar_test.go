@@ -68,7 +68,6 @@ func (f *fold) goes(name registry.Name, incarnation int64) {
 // cause checks why an incarnation is told to be down.
 func (f *fold) cause(h *heard, e *watcher.Event) {
 	l := life{e.Name, e.Incarnation}
-	f.downs[l]++
 	cause := registry.Cause("")
 	if e.Cause != nil {
 		cause = *e.Cause

@@ -99,6 +99,7 @@ func (w *world) enter() {
 			w.t.Fatal(err)
 		}
 	}
+	time.Sleep(2 * sampling) // etcd tells a new watch of what is new a tenth of a second late
 }
 
 func (w *world) name(i int) registry.Name {
