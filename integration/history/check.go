@@ -89,7 +89,8 @@ func newChecker(records []Record, o Options) *checker {
 	}
 	c.keys = keys
 	c.scene = stage(c.all, o)
-	c.truth = replay(keys, c.earlier(c.inOrder(audits)))
+	audits = c.inOrder(audits)
+	c.truth = replay(keys, audits, c.earlier(audits))
 	c.counts.take(c)
 	return c
 }

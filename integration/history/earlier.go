@@ -9,24 +9,22 @@ import (
 // auditorLag is by how much the auditor may be late: when its own way to etcd is broken it hears of a revision after others do.
 const auditorLag = int64(5e9)
 
-// earlier corrects when revisions came about: no later than somebody knew of what they did, who can only have it from etcd. What is
+// earlier gives when revisions came about: no later than somebody knew of what they did, who can only have it from etcd. What is
 // known of one revision is known of those before it.
-func (c *checker) earlier(audits []*Record) []*Record {
+func (c *checker) earlier(audits []*Record) map[int64]int64 {
 	known := c.evidence(audits)
-	out := make([]*Record, len(audits))
+	out := make(map[int64]int64, len(audits))
 	soonest := int64(math.MaxInt64)
 	for i := len(audits) - 1; i >= 0; i-- {
 		rec := audits[i]
 		if at, found := known[rec.Revision]; found {
 			soonest = min(soonest, at)
 		}
-		out[i] = rec
+		out[rec.Revision] = rec.At
 		if soonest < rec.At && rec.At-soonest <= auditorLag {
-			corrected := *rec
-			corrected.At = soonest
-			out[i] = &corrected
+			out[rec.Revision] = soonest
 		}
-		soonest = min(soonest, out[i].At)
+		soonest = min(soonest, out[rec.Revision])
 	}
 	return out
 }

@@ -54,7 +54,7 @@ func (l *life) name() string { return l.track.name }
 
 // end takes down how the life ended, from what the name is now.
 func (l *life) end(m *moment, rec *Record) {
-	l.endRevision, l.endAt, l.endRecord = rec.Revision, rec.At, rec
+	l.endRevision, l.endAt, l.endRecord = rec.Revision, m.at, rec
 	switch {
 	case m.ended != nil && m.ended.Incarnation == l.incarnation && m.ended.Cause == registry.CauseEvicted && m.evicted >= l.incarnation:
 		l.how = evicted // its holder has seen the mark, and left a word

@@ -93,11 +93,11 @@ func (t *truth) next(revision int64) int {
 }
 
 // replay derives the truth from the auditor's records, which are in the order of revisions.
-func replay(keys registry.Keys, audits []*Record) *truth {
+func replay(keys registry.Keys, audits []*Record, at map[int64]int64) *truth {
 	t := &truth{tracks: make(map[string]*track)}
 	entries := make(map[string]*registry.Entry)
 	for _, rec := range audits {
-		st := step{revision: rec.Revision, at: rec.At, record: rec}
+		st := step{revision: rec.Revision, at: at[rec.Revision], record: rec}
 		for i := range rec.Writes {
 			w := &rec.Writes[i]
 			family, name, err := keys.Parse([]byte(w.Key))
@@ -120,7 +120,7 @@ func replay(keys registry.Keys, audits []*Record) *truth {
 			}
 		}
 		for _, tr := range st.changed {
-			st.visible = t.move(tr, entries[tr.name], rec) || st.visible
+			st.visible = t.move(tr, entries[tr.name], rec, st.at) || st.visible
 		}
 		t.steps = append(t.steps, st)
 	}
@@ -135,8 +135,8 @@ func replay(keys registry.Keys, audits []*Record) *truth {
 }
 
 // move adds a moment, and says whether lists show the difference.
-func (t *truth) move(tr *track, e *registry.Entry, rec *Record) bool {
-	m := moment{revision: rec.Revision, at: rec.At, listed: e.Listed(), alive: e.Alive.Rev, lease: e.Alive.Lease}
+func (t *truth) move(tr *track, e *registry.Entry, rec *Record, at int64) bool {
+	m := moment{revision: rec.Revision, at: at, listed: e.Listed(), alive: e.Alive.Rev, lease: e.Alive.Lease}
 	if m.listed {
 		service := e.Service()
 		m.row = RowOf(&service)
@@ -164,7 +164,7 @@ func (t *truth) live(tr *track, before, m *moment, e *registry.Entry, rec *Recor
 	if m.alive == 0 {
 		return
 	}
-	l := &life{track: tr, incarnation: m.alive, lease: m.lease, begin: rec.At, record: rec}
+	l := &life{track: tr, incarnation: m.alive, lease: m.lease, begin: m.at, record: rec}
 	if h := e.Alive.Holder; h != nil {
 		l.registration, l.pid = h.Registration, h.PID
 		if h.PID != 0 && h.ProcessStart != "" {
