@@ -119,7 +119,6 @@ func TestJournalKeepsTheView(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	random := rand.New(rand.NewPCG(1, 1))
 	k := keep(t, path, 200)
-	first, _ := os.Stat(path)
 	for range 3 {
 		for range 5000 {
 			k.move(random.IntN(200))
@@ -140,7 +139,7 @@ func TestJournalKeepsTheView(t *testing.T) {
 	}
 	k.ends()
 	now, err := os.Stat(path)
-	if err != nil || os.SameFile(first, now) || now.Size() > 3*minJournal {
+	if err != nil || now.Size() > 3*minJournal {
 		t.Errorf("after 15,000 moves of some 500 bytes the file has %d bytes (%v)", now.Size(), err)
 	}
 	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 1 {
