@@ -34,10 +34,13 @@ func (s *session) attempt(ctx context.Context) error {
 	if s.queue.full() {
 		return errSlow
 	}
-	now, err := s.look(ctx, s.patience)
-	switch {
-	case err != nil:
+	w := s.head.witness(s.rules.keys)
+	resp, err := s.lookAt(ctx, s.patience, w.key)
+	if err != nil {
 		return err
+	}
+	now := resp.Header
+	switch {
 	case now.ClusterId != s.head.cluster:
 		return s.lost(ctx, fmt.Errorf("%w: it was %x, now it is %x", errStrange, s.head.cluster, now.ClusterId))
 	case now.Revision < s.head.revision:
@@ -45,10 +48,12 @@ func (s *session) attempt(ctx context.Context) error {
 	case now.Revision-s.head.revision > s.limits.replay:
 		return errHistory
 	}
-	if err := s.sameHistory(ctx); errors.Is(err, errRestored) {
-		return s.lost(ctx, err)
-	} else if err != nil {
-		return err
+	if !w.proves(resp) { // it was written again since, or never
+		if err := s.sameHistory(ctx, w); errors.Is(err, errRestored) {
+			return s.lost(ctx, err)
+		} else if err != nil {
+			return err
+		}
 	}
 	st, err := s.open(ctx)
 	if err != nil {

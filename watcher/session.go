@@ -192,15 +192,20 @@ func (s *session) restart(ctx context.Context, reason error) error {
 // look asks the cluster, not one member, how far it is. It fails at once while there is no connection: a call that waited for
 // one would wait as long as gRPC does between two attempts to connect, and in the end that is two minutes.
 func (s *session) look(ctx context.Context, limit time.Duration) (*pb.ResponseHeader, error) {
+	resp, err := s.lookAt(ctx, limit, s.rules.keys.Prefix())
+	return resp.GetHeader(), err
+}
+
+// lookAt looks, and brings a key of the range that will be watched, so that missing rights show here. It also renews an auth token
+// that ran out, which opening a stream does not.
+func (s *session) lookAt(ctx context.Context, limit time.Duration, key string) (*pb.RangeResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	// It reads a key of the range that will be watched, so that missing rights show here; and it renews an auth token that ran
-	// out, which opening a stream does not.
-	resp, err := pb.NewKVClient(s.client.ActiveConnection()).Range(ctx, &pb.RangeRequest{Key: []byte(s.rules.keys.Prefix())})
+	resp, err := pb.NewKVClient(s.client.ActiveConnection()).Range(ctx, &pb.RangeRequest{Key: []byte(key)})
 	if err != nil {
 		return nil, fmt.Errorf("asking etcd for its revision: %w", etcdError(err))
 	}
-	return resp.Header, nil
+	return resp, nil
 }
 
 // list reads everything at one revision; 0 is the newest.

@@ -24,9 +24,10 @@ type witness struct {
 	text     string // its value; empty: not kept as it was
 }
 
-// witness gives the key that was written last, as far as the view knows: what a backup is most likely to lack.
-func (v *View) witness(keys registry.Keys) (witness, bool) {
-	var w witness
+// witness gives the key that was written last, as far as the view knows: what a backup is most likely to lack. Of an empty view it is
+// the prefix, which proves nothing and is asked nothing.
+func (v *View) witness(keys registry.Keys) witness {
+	w := witness{key: keys.Prefix()}
 	for name, c := range v.cells {
 		for _, f := range []registry.Family{registry.FamilyRecord, registry.FamilyAlive, registry.FamilyAdmin} {
 			s := c.of(f)
@@ -39,11 +40,14 @@ func (v *View) witness(keys registry.Keys) (witness, bool) {
 			}
 		}
 	}
-	return w, w.revision != 0
+	return w
 }
 
 // proves says whether the key as etcd has it at the view's revision is what the view knows.
 func (w witness) proves(resp *pb.RangeResponse) bool {
+	if w.revision == 0 {
+		return true
+	}
 	if len(resp.Kvs) != 1 || resp.Kvs[0].ModRevision != w.revision {
 		return false
 	}
@@ -60,12 +64,9 @@ func sameJSON(a, b string) bool {
 }
 
 // sameHistory returns errRestored if the store has another history than the head, as far as that can be told: what was compacted
-// proves nothing, and is found by comparing.
-func (s *session) sameHistory(ctx context.Context) error {
-	w, some := s.head.witness(s.rules.keys)
-	if !some {
-		return nil
-	}
+// proves nothing, and is found by comparing. Where the witness is still as it was nobody need ask: one more call is one more that
+// a frozen member can hold up.
+func (s *session) sameHistory(ctx context.Context, w witness) error {
 	// Asked again when no answer comes: calls go to the members in turn, and of an even number one that follows a look each time
 	// would meet the same frozen one for ever.
 	got, err := patient{s.client, s.patience, func() {}}.Get(ctx, w.key, clientv3.WithRev(s.head.revision))

@@ -102,12 +102,12 @@ func TestWitnessWrittenByHand(t *testing.T) {
 
 func TestWitness(t *testing.T) {
 	r, s := testRules(registry.Filter{}), newStore()
-	if _, some := s.view(r).witness(testKeys); some {
+	if w := s.view(r).witness(testKeys); w.revision != 0 || !w.proves(&pb.RangeResponse{}) {
 		t.Error("an empty view has a witness")
 	}
 	s.txn(putRecord(vol1), putAlive(vol1, 9))
 	s.txn(putRecord(vol2))
-	w, _ := s.view(r).witness(testKeys)
+	w := s.view(r).witness(testKeys)
 	if w.key != testKeys.Record(vol2) || w.revision != 3 {
 		t.Errorf("the witness is %s at %d, want what was written last", w.key, w.revision)
 	}
