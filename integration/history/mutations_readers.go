@@ -95,13 +95,23 @@ func (e *edit) hidden(h handing) *Record {
 	if next == nil || i == len(t.steps) || next.Batch.Kind == "stale" {
 		return nil
 	}
-	from := max(t.steps[i].at, h.before.At+1e9) // it may have been busy with the batch before
+	from := max(t.steps[i].at, e.taken(h)+1e9)
 	p := e.c.scene.process(rec.Source)
 	r := &reader{process: p}
 	if next.At-from <= int64(e.o.StaleAfter+e.o.Slack) || r.hindered(from, next.At) || !e.synced(h) {
 		return nil
 	}
 	return live
+}
+
+// taken gives when the reader had done with the batch before, as far as it said so: it may have been busy with it.
+func (e *edit) taken(h handing) int64 {
+	for i := e.indexOf(h.before) + 1; i < h.index; i++ {
+		if rec := &e.records[i]; rec.Kind == Acked && rec.Subscriber == h.before.Subscriber {
+			return rec.At
+		}
+	}
+	return h.before.At
 }
 
 // synced says that the start of the session was complete before.
