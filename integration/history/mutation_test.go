@@ -22,6 +22,9 @@ func TestMutations(t *testing.T) {
 	if *recorded != "" {
 		o := Options{Slack: *slack, Mended: 2 * time.Second}
 		records := readAll(t, *recorded)
+		if len(records) == 0 { // or a wrong folder would pass
+			t.Fatalf("-history=%s: no records in it; name a file of records or a folder of *.jsonl", *recorded)
+		}
 		report := Check(records, o)
 		t.Logf("%s", report)
 		if report.Verdict == Fail {
