@@ -203,8 +203,9 @@ func (g *Registration) SetWatchdog(every time.Duration) {
 }
 
 // Update changes zone, labels and endpoints, and returns once the record is committed. It returns ErrInvalid or ErrTooLarge
-// and changes nothing when the result is not valid, what Err says (ErrClosed, ErrReplaced, ErrEvicted) when the registration has
-// ended, and the context's error when that ends first; the change is then still on its way. The change runs on the goroutine that keeps all
+// and changes nothing when the result is not valid, ErrClosed when the registration has ended, what Err says (ErrClosed,
+// ErrReplaced, ErrEvicted) when it ends while Update waits, and the context's error when that ends first; the change is then
+// still on its way. The change runs on the goroutine that keeps all
 // registrations: it must not block or call methods of the Registry or its Registrations.
 func (g *Registration) Update(ctx context.Context, change func(*Instance)) error {
 	committed := make(chan error, 1)
