@@ -1,5 +1,11 @@
-# hbctl alone, as a static program: docker build -t hbctl .
-# It needs neither BuildKit nor a shell in the image.
+# hbctl, and the etcd of docker-compose.yml, as static programs with nothing around them:
+#
+#   docker build --target hbctl -t hbctl:local .
+#   docker build --target etcd -t hbctl-etcd:local .
+#
+# What it builds on is pinned: Go by the tag below, etcd and all other modules by go.sum.
+# It needs neither BuildKit nor a shell in the images. `make images` builds the same where
+# no registry can be reached: by the Go that is there, and from the last part of this file.
 
 FROM golang:1.26.8 AS build
 
@@ -12,17 +18,31 @@ RUN go mod download
 COPY . .
 
 ARG VERSION=devel
-RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false \
-        -ldflags "-s -w -X main.version=${VERSION}" \
-        -o /image/usr/local/bin/hbctl ./cmd/hbctl
+RUN make image-files FILES=/images VERSION=${VERSION}
 
-# What else a program may look for: certificates of authorities, and room for temporary
-# files, where `hbctl dev` and `hbctl demo` keep their data.
-RUN mkdir -p /image/etc/ssl/certs \
- && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
- && mkdir -m 1777 /image/tmp
+# The images. (make images goes on from this line.)
 
-FROM scratch
+FROM scratch AS etcd
+
+LABEL org.opencontainers.image.title="hbctl-etcd" \
+      org.opencontainers.image.description="etcd for trying hbctl, which is in it for the health check" \
+      org.opencontainers.image.source="https://github.com/hbctl/hbctl" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="3.7.3"
+
+COPY --from=build /images/etcd/ /
+COPY --from=build /images/hbctl/ /
+
+# A new volume gets this folder, and its owner.
+COPY --from=build --chown=65532:65532 /images/data/ /var/lib/etcd/
+
+ENV ETCD_DATA_DIR=/var/lib/etcd/data
+USER 65532:65532
+EXPOSE 2379 2380
+HEALTHCHECK --interval=10s --timeout=5s CMD ["/usr/local/bin/hbctl", "list", "--output", "name"]
+ENTRYPOINT ["/usr/local/bin/etcd"]
+
+FROM scratch AS hbctl
 
 ARG VERSION=devel
 LABEL org.opencontainers.image.title="hbctl" \
@@ -31,10 +51,13 @@ LABEL org.opencontainers.image.title="hbctl" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}"
 
-COPY --from=build /image/ /
+COPY --from=build /images/hbctl/ /
 
 # Nobody in particular; no file of the image is his.
 USER 65532:65532
 
+# Can etcd be reached from here, by what the environment says? Whether a service is up is another question: see
+# docker-compose.yml.
+HEALTHCHECK --interval=10s --timeout=5s CMD ["/usr/local/bin/hbctl", "list", "--output", "name"]
 ENTRYPOINT ["/usr/local/bin/hbctl"]
 CMD ["help"]

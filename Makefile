@@ -6,6 +6,7 @@ MAKEFLAGS     += --warn-undefined-variables --no-builtin-rules
 
 GO      ?= go
 LINT    := $(GO) tool -modfile=tools/go.mod golangci-lint
+RELEASE := $(GO) tool -modfile=tools/goreleaser/go.mod goreleaser
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 
 .PHONY: help
@@ -62,13 +63,68 @@ break: ## break each guarantee on purpose, and see that its test fails (minutes)
 schedules: ## run ten thousand random schedules over an etcd in fake time (minutes)
 	$(GO) test -v -timeout 30m -run '^TestSchedules$$' ./integration/schedules -schedules=10000
 
+.PHONY: startup
+startup: ## time hbctl from its start to its end, beside etcdctl (needs hyperfine)
+	integration/startup.sh
+
+.PHONY: compose
+compose: ## bring docker-compose.yml up, break it from outside, and show a table of it (minutes; needs Docker)
+	$(GO) test -v -count=1 -timeout 15m ./integration/compose
+
+.PHONY: bench
+bench: ## run the benchmarks of the hot paths (minutes)
+	$(GO) test -run '^$$' -bench . -benchmem ./registry ./lease ./watcher
+
+.PHONY: rivals
+rivals: ## register beside raw etcd, etcd's Session and go-zero, on one etcd
+	bench/rivals/run.sh
+
 .PHONY: demo
 demo: build ## build hbctl and watch it work
 	./hbctl demo
 
-.PHONY: image
-image: ## build the container image hbctl:local
-	docker build --build-arg VERSION=$(VERSION) -t hbctl:local .
+# What goes into the images, as the Dockerfile lays it out: the programs, certificates of authorities, room for temporary
+# files (where hbctl dev and hbctl demo keep their data), and etcd's empty folder, from which its volumes take the owner.
+FILES        ?= .bin/images
+CERTIFICATES ?= /etc/ssl/certs/ca-certificates.crt
+STATIC       := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false
+
+OURS         := org.opencontainers.image.source=https://github.com/hbctl/hbctl
+
+.PHONY: image-files
+image-files:
+	rm -rf $(FILES)
+	install -d -m 755 $(FILES)/{hbctl,etcd}/usr/local/bin $(FILES)/hbctl/etc/ssl/certs
+	install -d -m 700 $(FILES)/data/data
+	install -d -m 1777 $(FILES)/hbctl/tmp
+	install -m 644 $(CERTIFICATES) $(FILES)/hbctl/etc/ssl/certs/ca-certificates.crt
+	$(STATIC) -ldflags "-s -w -X main.version=$(VERSION)" -o $(FILES)/hbctl/usr/local/bin/hbctl ./cmd/hbctl
+	$(STATIC) -ldflags "-s -w" -o $(FILES)/etcd/usr/local/bin/etcd go.etcd.io/etcd/server/v3
+	chmod 755 $(FILES)/*/usr/local/bin/*
+
+.PHONY: images
+images: image-files ## build the images of docker-compose.yml, also where no registry can be reached
+	{ printf 'FROM scratch AS build\nLABEL %s\nCOPY . /images\n' $(OURS); sed -n '/^# The images/,$$p' Dockerfile; } >$(FILES).Dockerfile
+	docker build -q -f - --target etcd -t hbctl-etcd:local $(FILES) <$(FILES).Dockerfile
+	docker build -q -f - --target hbctl --build-arg VERSION=$(VERSION) -t hbctl:local $(FILES) <$(FILES).Dockerfile
+	docker image prune --force --filter label=$(OURS) >/dev/null # those that these replace
+	docker image ls --filter reference=hbctl:local --filter reference=hbctl-etcd:local
+
+# A clone that has no remote gets one for the time of a snapshot: without, its commit is not looked at.
+REMOTE := GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=remote.origin.url GIT_CONFIG_VALUE_0=https://github.com/hbctl/hbctl
+
+.PHONY: snapshot
+snapshot: ## build all archives and packages of a release into dist/; the first time takes minutes more
+	$(RELEASE) check
+	git ls-remote --get-url &>/dev/null || export $(REMOTE); $(RELEASE) release --snapshot --clean
+
+.PHONY: release
+release: ## build and publish the release of the tag that is checked out: for the workflow, which has the token
+	$(RELEASE) release --clean
+
+.PHONY: packages
+packages: ## install the deb of dist/ into a fresh Debian in a folder, and use it there (needs root)
+	packaging/test.sh
 
 .PHONY: clean
 clean: ## remove what was built here

@@ -47,7 +47,7 @@ caught_after() {
 only=("$@")
 
 breakage 1-one-down watcher/diff.go \
-    '} else if before.same(after) {' '} else if before.same(after) || before != nil {' \
+    'known.is(keys) {' 'known.is(keys) || known != nil {' \
     ./integration 'TestCrashIsOneDown'
 breakage 2-unreachable-is-not-down lease/renewer.go \
     'r.emit(Event{Kind: Fenced, Lease: l})' 'r.emit(Event{Kind: Fenced, Lease: l}); r.lost(l); return' \
@@ -65,7 +65,7 @@ breakage 4-fold-loses-admin-words watcher/fold.go \
     'c.put(family, ev.Kv)' 'if family != registry.FamilyAdmin { c.put(family, ev.Kv) }' \
     ./integration 'TestFoldEqualsList'
 breakage 5-clean-stop-in-two-transactions registry/steps.go \
-    'clientv3.OpPut(g.keys.record, string(value)), clientv3.OpDelete(g.keys.alive)}' 'clientv3.OpPut("/elsewhere", string(value)), clientv3.OpDelete(g.keys.alive)}' \
+    'keys: keys, record: value, remove: true, elseRead: true,' 'keys: keys, remove: true, elseRead: true,' \
     ./integration 'TestCleanStopIsToldFromACrash'
 breakage 6-deleted-keys-stay-away registry/onkey.go \
     'r.lost(g, errKeyDeleted)' '_ = errKeyDeleted' \
@@ -77,7 +77,7 @@ breakage 6-leaving-is-forgotten registry/steps.go \
     'g.unsure = g.unsure || lease.Judge(err) == lease.Retry' 'g.incarnation = 0' \
     ./registry 'TestLeavingIsNeverForgotten'
 breakage 7-stale-holder-writes registry/steps.go \
-    'compare: []clientv3.Cmp{unchanged(g.keys.alive, incarnation)},' 'compare: nil,' \
+    'compare: []comparison{{keys.alive, incarnation}},' 'compare: nil,' \
     ./integration 'TestStaleHolderHurtsNobody'
 breakage suspects-are-not-believed-to-be-back watcher/suspect.go \
     'return a.Holder.SameProcess(b.Holder) || aProcess != 0 && aProcess == bProcess' 'return false' \

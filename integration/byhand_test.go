@@ -24,7 +24,7 @@ func TestServiceWrittenByHand(t *testing.T) {
 	dev := hbctl(t, nil, "dev", "--listen", "127.0.0.1:0")
 	var endpoint string
 	hbtest.Eventually(t, 20*time.Second, "hbctl dev says where it is", func() bool {
-		endpoint = regexp.MustCompile(`127\.0\.0\.1:[1-9][0-9]*`).FindString(dev.said())
+		endpoint = regexp.MustCompile(`127\.0\.0\.1:[1-9][0-9]*`).FindString(dev.Said())
 		return endpoint != ""
 	})
 	ctl := func(args ...string) string {
@@ -38,7 +38,7 @@ func TestServiceWrittenByHand(t *testing.T) {
 		return string(out)
 	}
 	watch := hbctl(t, []string{endpoint}, "watch", "-o", "json")
-	hbtest.Eventually(t, 10*time.Second, "the watch is complete", func() bool { return strings.Contains(watch.said(), `"synced"`) })
+	hbtest.Eventually(t, 10*time.Second, "the watch is complete", func() bool { return strings.Contains(watch.Said(), `"synced"`) })
 
 	lease := strings.Fields(ctl("lease", "grant", "3"))[1]
 	ctl("put", "/hb/instances/web/node1", `{"schema":1,"binary":"web","host":"node1","zone":"az1"}`)
@@ -48,13 +48,13 @@ func TestServiceWrittenByHand(t *testing.T) {
 	}
 	hbtest.Eventually(t, 10*time.Second, "it is listed as down", func() bool { return listed(t, endpoint).State == "down" })
 	hbtest.Eventually(t, 5*time.Second, "the watch told up and down", func() bool {
-		up, down := strings.Index(watch.said(), `"kind":"up"`), strings.Index(watch.said(), `"kind":"down"`)
-		return up >= 0 && down > up && strings.Contains(watch.said()[down:], `"cause":"expired"`)
+		up, down := strings.Index(watch.Said(), `"kind":"up"`), strings.Index(watch.Said(), `"kind":"down"`)
+		return up >= 0 && down > up && strings.Contains(watch.Said()[down:], `"cause":"expired"`)
 	})
-	t.Logf("hbctl watch -o json printed:\n%s", watch.said())
-	for _, p := range []*program{watch, dev} {
-		p.signal(syscall.SIGTERM)
-		if code := p.ends(10 * time.Second); code != 0 {
+	t.Logf("hbctl watch -o json printed:\n%s", watch.Said())
+	for _, p := range []*hbtest.Program{watch, dev} {
+		p.Signal(syscall.SIGTERM)
+		if code := p.Ends(10 * time.Second); code != 0 {
 			t.Errorf("exit code %d after SIGTERM, want 0", code)
 		}
 	}
@@ -66,12 +66,12 @@ type listedService struct{ Binary, Host, Zone, State, Lease string }
 func listed(t *testing.T, endpoint string) listedService {
 	t.Helper()
 	p := hbctl(t, []string{endpoint}, "list", "-o", "json")
-	if code := p.ends(10 * time.Second); code != 0 {
-		t.Fatalf("hbctl list: exit code %d: %s", code, p.said())
+	if code := p.Ends(10 * time.Second); code != 0 {
+		t.Fatalf("hbctl list: exit code %d: %s", code, p.Said())
 	}
 	var out struct{ Services []listedService }
-	if err := json.Unmarshal([]byte(p.said()), &out); err != nil || len(out.Services) != 1 {
-		t.Fatalf("hbctl list -o json: %v: %s", err, p.said())
+	if err := json.Unmarshal([]byte(p.Said()), &out); err != nil || len(out.Services) != 1 {
+		t.Fatalf("hbctl list -o json: %v: %s", err, p.Said())
 	}
 	return out.Services[0]
 }

@@ -36,8 +36,8 @@ func TestMassDeleteIsMended(t *testing.T) {
 	w.Await(5*time.Second, "all are up again", func(watcher.Batch) bool { return w.Count(watcher.Up, registry.Name{}) == n })
 	took := time.Since(deleted)
 	t.Logf("%d false deletes mended after %v", n, took)
-	if took > slow*time.Second {
-		t.Errorf("mended after %v, want at most %v", took, slow*time.Second)
+	if took > hbtest.Slow*time.Second {
+		t.Errorf("mended after %v, want at most %v", took, hbtest.Slow*time.Second)
 	}
 	if up, down := w.Count(watcher.Up, registry.Name{}), w.Count(watcher.Down, registry.Name{}); up != n || down != n {
 		t.Errorf("%d ups and %d downs, want %d each", up, down, n)
@@ -264,7 +264,7 @@ func TestRoundsOfTrouble(t *testing.T) {
 			}
 		}
 	}
-	hbtest.Eventually(t, 10*slow*time.Second, "all may act", func() bool {
+	hbtest.Eventually(t, 10*hbtest.Slow*time.Second, "all may act", func() bool {
 		return !slices.ContainsFunc(regs, func(g *registry.Registration) bool { return !g.Valid() })
 	})
 	hbtest.Eventually(t, 10*time.Second, "one lease a process", func() bool {

@@ -41,7 +41,7 @@ func TestWatchedMemberFreezes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.Event(watcher.DefaultStaleAfter+slow*2*time.Second, watcher.Up, name, put.Header.Revision-1)
+		w.Event(watcher.DefaultStaleAfter+hbtest.Slow*2*time.Second, watcher.Up, name, put.Header.Revision-1)
 		node.Thaw()
 		node.WaitHealthy()
 	}

@@ -1,7 +1,6 @@
 package integration_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -22,69 +21,14 @@ import (
 	"github.com/hbctl/hbctl/watcher"
 )
 
-// program is a process of the built hbctl.
-type program struct {
-	*exec.Cmd
-	t    testing.TB
-	mu   sync.Mutex
-	logs bytes.Buffer
-}
-
-// Write collects what the program says.
-func (p *program) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.logs.Write(b)
-}
-
-func (p *program) said() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.logs.String()
-}
-
 // hbctl starts the built program against the endpoints. It is killed at the end of the test.
-func hbctl(t testing.TB, endpoints []string, args ...string) *program {
+func hbctl(t testing.TB, endpoints []string, args ...string) *hbtest.Program {
 	t.Helper()
-	p := &program{t: t}
-	p.Cmd = exec.Command(etcdtest.Binary(t, "./cmd/hbctl"), args...)
-	p.Env = append(os.Environ(), "HBCTL_ENDPOINTS="+strings.Join(endpoints, ","))
-	p.Stdout, p.Stderr = p, p
-	if err := p.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if p.ProcessState == nil {
-			_ = p.Process.Kill()
-			_ = p.Wait()
-		}
-		if t.Failed() {
-			t.Logf("hbctl %s said:\n%s", strings.Join(args, " "), p.said())
-		}
-	})
-	return p
-}
-
-func (p *program) signal(sig syscall.Signal) {
-	p.t.Helper()
-	if err := p.Process.Signal(sig); err != nil {
-		p.t.Fatal(err)
-	}
-}
-
-// ends waits for the end of the program and gives its exit code.
-func (p *program) ends(limit time.Duration) int {
-	p.t.Helper()
-	timer := time.AfterFunc(limit, func() { _ = p.Process.Kill() })
-	_ = p.Wait()
-	if !timer.Stop() {
-		p.t.Fatalf("did not end within %v", limit)
-	}
-	return p.ProcessState.ExitCode()
+	return hbtest.Start(t, endpoints, append([]string{etcdtest.Binary(t, "./cmd/hbctl")}, args...)...)
 }
 
 // hold starts `hbctl register` for the name and waits until it is told up, after the revision.
-func hold(t testing.TB, etcd *etcdtest.Nodes, w *hbtest.Witness, name registry.Name, ttl time.Duration, after int64) (*program, int64) {
+func hold(t testing.TB, etcd *etcdtest.Nodes, w *hbtest.Witness, name registry.Name, ttl time.Duration, after int64) (*hbtest.Program, int64) {
 	t.Helper()
 	p := hbctl(t, etcd.Endpoints(), "register", "--binary", name.Binary, "--host", name.Host, "--ttl", ttl.String(), "--report-interval", "0")
 	up, _ := w.Event(15*time.Second, watcher.Up, name, after)
@@ -100,7 +44,7 @@ func TestProcessEnds(t *testing.T) {
 	t.Run("SIGKILL is expired", func(t *testing.T) {
 		p, incarnation := hold(t, etcd, w, hbtest.Node(1), ttl, 0)
 		killed := time.Now()
-		p.signal(syscall.SIGKILL)
+		p.Signal(syscall.SIGKILL)
 		if cause := w.Down(10*time.Second, hbtest.Node(1), incarnation); cause != "expired" {
 			t.Errorf("cause %s, want expired", cause)
 		}
@@ -109,20 +53,19 @@ func TestProcessEnds(t *testing.T) {
 	t.Run("SIGTERM is left", func(t *testing.T) {
 		p, incarnation := hold(t, etcd, w, hbtest.Node(2), ttl, 0)
 		stopped := time.Now()
-		p.signal(syscall.SIGTERM)
+		p.Signal(syscall.SIGTERM)
 		if cause := w.Down(10*time.Second, hbtest.Node(2), incarnation); cause != "left" {
 			t.Errorf("cause %s, want left", cause)
 		}
 		t.Logf("down %v after SIGTERM", time.Since(stopped).Round(time.Millisecond))
-		if code := p.ends(5 * time.Second); code != 0 {
+		if code := p.Ends(5 * time.Second); code != 0 {
 			t.Errorf("exit code %d, want 0", code)
 		}
 	})
 	t.Run("SIGKILL and restart is replaced", func(t *testing.T) {
 		const long = 60 * time.Second // nobody may wait for it
 		p, incarnation := hold(t, etcd, w, hbtest.Node(3), long, 0)
-		p.signal(syscall.SIGKILL)
-		_ = p.Wait()
+		p.Kill()
 		restarted := time.Now()
 		_, again := hold(t, etcd, w, hbtest.Node(3), long, incarnation)
 		if cause := w.Down(10*time.Second, hbtest.Node(3), incarnation); cause != "replaced" {
@@ -136,11 +79,11 @@ func TestProcessEnds(t *testing.T) {
 	t.Run("a second process with the name is refused", func(t *testing.T) {
 		_, incarnation := hold(t, etcd, w, hbtest.Node(4), ttl, 0)
 		second := hbctl(t, etcd.Endpoints(), "register", "--binary", "vol", "--host", "node004", "--ttl", ttl.String())
-		if code := second.ends(15 * time.Second); code != 1 {
+		if code := second.Ends(15 * time.Second); code != 1 {
 			t.Errorf("exit code %d, want 1", code)
 		}
-		if !strings.Contains(second.said(), fmt.Sprint(incarnation)) {
-			t.Errorf("the holder's incarnation %d is not named in: %s", incarnation, second.said())
+		if !strings.Contains(second.Said(), fmt.Sprint(incarnation)) {
+			t.Errorf("the holder's incarnation %d is not named in: %s", incarnation, second.Said())
 		}
 		if w.Count(watcher.Down, hbtest.Node(4)) != 0 {
 			t.Error("the holder was hurt")
@@ -156,7 +99,7 @@ func TestEtcdKilledAndRestarted(t *testing.T) {
 	w := hbtest.Watch(t, etcd.Client(), watcher.Now())
 	_, lives := hold(t, etcd, w, hbtest.Node(1), ttl, 0)
 	p, dies := hold(t, etcd, w, hbtest.Node(2), ttl, 0)
-	p.signal(syscall.SIGKILL)
+	p.Signal(syscall.SIGKILL)
 	hbtest.Sleep(t, 7*ttl/10)
 	etcd.Nodes[0].Kill()
 	etcd.Nodes[0].Restart()

@@ -137,7 +137,7 @@ func TestStateFileSaysWhatChangedMeanwhile(t *testing.T) {
 	w := hbtest.Watch(t, etcd.Client(), watcher.Now())
 	file := filepath.Join(t.TempDir(), "state")
 	died := make([]int64, 3)
-	dying := make([]*program, 3)
+	dying := make([]*hbtest.Program, 3)
 	for i := range died {
 		dying[i], died[i] = hold(t, etcd, w, hbtest.Node(i), ttl, 0)
 	}
@@ -153,11 +153,10 @@ func TestStateFileSaysWhatChangedMeanwhile(t *testing.T) {
 	first.end(syscall.SIGKILL)
 
 	for i, p := range dying {
-		p.signal(syscall.SIGKILL)
+		p.Signal(syscall.SIGKILL)
 		w.Down(20*time.Second, hbtest.Node(i), died[i])
 	}
-	restarting.signal(syscall.SIGKILL)
-	_ = restarting.Wait()
+	restarting.Kill()
 	_, after := hold(t, etcd, w, hbtest.Node(3), long, before)
 	etcd.Compact(0)
 
@@ -435,7 +434,7 @@ func TestStateFileKeepsUp(t *testing.T) {
 		started := processTime(t, r.cmd.Process.Pid)
 		committed := updates(t, client, writer, instances, perSecond, seconds)
 		last := slices.Max(slices.Collect(maps.Keys(committed)))
-		r.until(t, time.Duration(seconds)*time.Second*slow, "all is told", func(l *lineOf) bool { return l.Revision == last })
+		r.until(t, time.Duration(seconds)*time.Second*hbtest.Slow, "all is told", func(l *lineOf) bool { return l.Revision == last })
 		used := processTime(t, r.cmd.Process.Pid) - started
 		r.end(syscall.SIGTERM)
 		if code := r.cmd.ProcessState.ExitCode(); code != 0 {

@@ -32,13 +32,9 @@ func (w *retryWait) reset() { w.next.Reset() }
 
 // wait sleeps and then ends gRPC's own waits. It returns the context's error.
 func (w *retryWait) wait(ctx context.Context, client Client) error {
-	timer := time.NewTimer(w.delay())
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		Reconnect(client)
-		return nil
-	case <-ctx.Done():
+	if !sleep(ctx, w.delay()) {
 		return ctx.Err()
 	}
+	Reconnect(client)
+	return nil
 }

@@ -22,8 +22,7 @@ type Lease struct {
 
 	// The rest is guarded by the Renewer's mutex.
 	place       place
-	heapIndex   int       // -1: not in the schedule
-	due         time.Time // when the schedule looks at it again
+	heapIndex   int // -1: not in the schedule
 	nextSend    instant
 	fence       instant // send time of the last answered renewal + granted TTL - margin
 	outstanding bool    // a renewal is under way on the shared stream
@@ -122,6 +121,16 @@ func (l *Lease) Stats() Stats {
 	return s
 }
 
+// Fences counts the fences so far, with one that is passed right now though its Fenced event is still to come. A process that
+// wakes from a freeze may hear first that its key is gone: by this it can tell that it was fenced before.
+func (l *Lease) Fences() int64 {
+	r := l.renewer
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.notice(l, r.clock.now())
+	return l.stats.Fences
+}
+
 // Restore makes a fenced lease trusted again. It must be called only once the holder has read back its keys, with the
 // Fence number of the Answered event that made it read: that a lease was renewed proves nothing about the keys, and a read
 // from before a later fence proves nothing about what came after. It reports whether the lease is trusted now.
@@ -144,6 +153,10 @@ func endedContext(cause error) context.Context {
 
 // interval gives the time between two renewals.
 func interval(ttl time.Duration) time.Duration { return ttl / 4 }
+
+// gather is how much earlier than due a renewal may go, so that it goes out together with others: a write to the network and a
+// wake-up for one renewal alone cost more than the renewal.
+func gather(ttl time.Duration) time.Duration { return min(interval(ttl)/100, 50*time.Millisecond) }
 
 // margin is how long before the lease could run out its holder stops acting: it covers the drift of clocks and the time
 // from the fence to the code that looks at it.

@@ -19,8 +19,10 @@ func (r *Renewer) nextPass() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	next := time.Now().Add(longestNap)
-	if len(r.schedule) > 0 && r.schedule[0].due.Before(next) {
-		next = r.schedule[0].due
+	if len(r.schedule) > 0 {
+		if due := r.begin.Add(r.schedule[0].due); due.Before(next) {
+			next = due
+		}
 	}
 	if r.stream != nil {
 		if at, ok := r.stream.stallsAt(); ok && at.Before(next) {
@@ -37,12 +39,13 @@ func (r *Renewer) pass(context.Context) error {
 	defer r.mu.Unlock()
 	now := r.clock.now()
 	if now.skew(r.lastPass) > suspendSkew {
-		r.reschedule()
+		r.reschedule(now)
 	}
 	r.lastPass = now
-	for len(r.schedule) > 0 && !r.schedule[0].due.After(now.mono) {
-		r.serve(r.schedule[0], now)
-		now = r.clock.now() // put looks at the clocks too, and a suspend in between must not make the two disagree for ever
+	// All of the pass sees one moment: where serve and put look at the clocks each for itself, a suspend in between makes them
+	// disagree for ever.
+	for len(r.schedule) > 0 && r.isDue(r.schedule[0], now.mono.Sub(r.begin)) {
+		r.serve(r.schedule[0].lease, now)
 	}
 	r.startRescuers()
 	if r.stream != nil {
@@ -55,33 +58,42 @@ func (r *Renewer) pass(context.Context) error {
 	return nil
 }
 
+// isDue says whether something is to be done for a lease: its time has come, or it is a renewal that may as well go now.
+func (r *Renewer) isDue(e entry, now time.Duration) bool {
+	if e.due <= now {
+		return true
+	}
+	l := e.lease
+	return l.place == shared && r.stream != nil && !l.outstanding && e.due <= now+gather(l.TTL())
+}
+
 // serve does what is due for one lease and gives it its next place in the schedule.
 func (r *Renewer) serve(l *Lease, now instant) {
 	switch {
 	case l.place == shared && now.until(l.fence) <= 0:
-		r.fenced(l)
+		r.fenced(l, now)
 	case l.place == shared && r.stream != nil && !l.outstanding:
 		r.stream.enqueue(l, now)
 	case l.place == shared:
 		// Under way, or no stream: nothing to do before the fence.
 	case l.place == queued || l.place == trying:
-		r.fenced(l)
+		r.fenced(l, now)
 	case l.place == alone:
 		if l.trust.Load() != nil && now.until(l.fence) <= 0 {
-			r.fenced(l)
+			r.fenced(l, now)
 		}
 		if now.until(l.nextSend) <= 0 {
 			l.place = queued
 			r.ready = append(r.ready, l)
 		}
 	}
-	r.put(l)
+	r.put(l, now)
 }
 
-// reschedule looks anew when each lease is due, after a suspend. The schedule runs on Go's clock, which stood still meanwhile:
-// by it each fence would come too late by as long as the suspend was.
-func (r *Renewer) reschedule() {
-	for _, l := range append(schedule(nil), r.schedule...) {
-		r.put(l)
+// reschedule looks anew when each lease is due: with a new stream, and after a suspend. The schedule runs on Go's clock, which
+// stood still meanwhile: by it each fence would come too late by as long as the suspend was.
+func (r *Renewer) reschedule(now instant) {
+	for _, e := range append(schedule(nil), r.schedule...) {
+		r.put(e.lease, now)
 	}
 }

@@ -49,14 +49,15 @@ type Renewer struct {
 	stream   *stream // nil while there is none
 	retired  *stream // stalled, and listened to until its successor answers
 	lastPass instant
-	ready    []*Lease // due for an attempt on a stream of their own
-	rescuers int      // goroutines that make these attempts
+	begin    time.Time // what the schedule counts from
+	ready    []*Lease  // due for an attempt on a stream of their own
+	rescuers int       // goroutines that make these attempts
 	ctx      context.Context
 }
 
 // New prepares a Renewer; Run makes it work.
 func New(client Client, cfg Config) *Renewer {
-	r := &Renewer{client: client, cfg: cfg, clock: newClock(cfg.Boottime), changed: make(chan struct{})}
+	r := &Renewer{client: client, cfg: cfg, clock: newClock(cfg.Boottime), changed: make(chan struct{}), begin: time.Now()}
 	if r.cfg.OnEvent == nil {
 		r.cfg.OnEvent = func(Event) {}
 	}
@@ -180,7 +181,7 @@ func (r *Renewer) adopt(id int64, ttl time.Duration, sent instant) *Lease {
 	l.trust.Store(&trust{fence: l.fence})
 	l.nextSend = sent.add(jittered(interval(ttl), 0.5)) // spread what was granted together
 	r.count++
-	r.put(l)
+	r.put(l, r.clock.now())
 	r.signal()
 	return l
 }
@@ -219,7 +220,7 @@ func (r *Renewer) emit(e Event) {
 }
 
 // put gives the lease its place in the schedule: when it is to be renewed, or when its trust ends, whichever is next.
-func (r *Renewer) put(l *Lease) {
+func (r *Renewer) put(l *Lease, now instant) {
 	next := l.nextSend
 	switch {
 	case l.place == removed, (l.place == queued || l.place == trying) && l.trust.Load() == nil:
@@ -234,8 +235,7 @@ func (r *Renewer) put(l *Lease) {
 	case l.outstanding || r.stream == nil || l.fence.mono.Before(next.mono):
 		next = l.fence
 	}
-	l.due = r.clock.now().when(next)
-	r.schedule.fix(l)
+	r.schedule.set(l, now.when(next).Sub(r.begin))
 }
 
 // remove takes the lease out for good.
@@ -263,6 +263,7 @@ func (r *Renewer) lost(l *Lease) {
 	if l.place == removed {
 		return
 	}
+	r.notice(l, r.clock.now())
 	r.remove(l, ErrGone)
 	close(l.gone)
 	r.emit(Event{Kind: LeaseGone, Lease: l})
@@ -270,7 +271,7 @@ func (r *Renewer) lost(l *Lease) {
 
 // fenced ends the trusted period. From here on the lease may be expired in etcd, and a renewal of an expired lease blocks its
 // stream until the revoke is done, so it leaves the shared stream.
-func (r *Renewer) fenced(l *Lease) {
+func (r *Renewer) fenced(l *Lease, now instant) {
 	if l.trust.Load() != nil {
 		l.stats.Fences++
 		r.distrust(l, ErrFenced)
@@ -278,12 +279,19 @@ func (r *Renewer) fenced(l *Lease) {
 	}
 	if l.place == shared {
 		l.place = alone
-		l.nextSend = r.clock.now()
+		l.nextSend = now
 	}
 }
 
-// renewed takes over an answer to the renewal that was sent then.
-func (r *Renewer) renewed(l *Lease, sent instant, ttl time.Duration) {
+// notice sees a fence that was passed before anybody looked, as in a freeze: what is heard after it comes after the fence.
+func (r *Renewer) notice(l *Lease, now instant) {
+	if l.trust.Load() != nil && now.until(l.fence) <= 0 {
+		r.fenced(l, now)
+	}
+}
+
+// renewed takes over an answer, that came now, to the renewal that was sent then.
+func (r *Renewer) renewed(l *Lease, sent, now instant, ttl time.Duration) {
 	if l.place == removed {
 		return
 	}
@@ -291,10 +299,7 @@ func (r *Renewer) renewed(l *Lease, sent instant, ttl time.Duration) {
 		r.lost(l)
 		return
 	}
-	now := r.clock.now()
-	if l.trust.Load() != nil && now.until(l.fence) <= 0 {
-		r.fenced(l) // the answer came too late: Valid has said no in between, so the period must not go on
-	}
+	r.notice(l, now) // or the period would go on, though Valid has said no in between
 	l.stats.Renewals++
 	l.stats.LongestGap = max(l.stats.LongestGap, now.mono.Sub(l.answeredAt.mono))
 	l.answeredAt = now
@@ -313,7 +318,7 @@ func (r *Renewer) renewed(l *Lease, sent instant, ttl time.Duration) {
 		r.emit(Event{Kind: Answered, Lease: l})
 	}
 	if now.until(l.fence) <= 0 {
-		r.fenced(l)
+		r.fenced(l, now)
 	}
-	r.put(l)
+	r.put(l, now)
 }

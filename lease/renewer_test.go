@@ -3,6 +3,7 @@ package lease_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -213,6 +214,45 @@ func TestSuspendFences(t *testing.T) {
 		wait(t, 2*time.Second, "the trusted period ended", func() bool { return trusted.Err() != nil })
 		if l.Valid() {
 			t.Error("Valid again without a read-back")
+		}
+	})
+}
+
+// Whoever wakes from a suspend to the word that the lease is gone was fenced before, and is told so first.
+func TestFencedBeforeGone(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		l := r.grant(t, 10*time.Second)
+		if _, err := r.client.Revoke(t.Context(), l.ID()); err != nil {
+			t.Fatal(err)
+		}
+		r.holder.Gate.CutAnswers()
+		time.Sleep(2900 * time.Millisecond) // the renewal is on its way, and not given up yet
+		r.suspend.Store(int64(time.Hour))
+		r.holder.Gate.Heal()
+		wait(t, 2*time.Second, "gone", func() bool { return r.count(lease.LeaseGone) == 1 })
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		var kinds []lease.EventKind
+		for _, e := range r.events {
+			if e.Lease == l {
+				kinds = append(kinds, e.Kind)
+			}
+		}
+		if want := []lease.EventKind{lease.Fenced, lease.LeaseGone}; !slices.Equal(kinds, want) {
+			t.Errorf("told %v, want %v", kinds, want)
+		}
+	})
+}
+
+func TestFencesSeesOneThatIsPassed(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		l := r.grant(t, 10*time.Second)
+		if n := l.Fences(); n != 0 || r.count(lease.Fenced) != 0 {
+			t.Errorf("%d fences, %d told, of a lease that is renewed", n, r.count(lease.Fenced))
+		}
+		r.suspend.Store(int64(time.Hour))
+		if n, again := l.Fences(), l.Fences(); n != 1 || again != 1 || r.count(lease.Fenced) != 1 {
+			t.Errorf("%d fences, then %d, %d told, after a suspend", n, again, r.count(lease.Fenced))
 		}
 	})
 }

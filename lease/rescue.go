@@ -92,7 +92,7 @@ func (r *Renewer) finishAttempt(l *Lease, sent instant, ttl time.Duration, err e
 		return
 	}
 	if err == nil {
-		r.renewed(l, sent, ttl)
+		r.renewed(l, sent, r.clock.now(), ttl)
 		return
 	}
 	if Judge(err) == Gone {
@@ -106,8 +106,9 @@ func (r *Renewer) finishAttempt(l *Lease, sent instant, ttl time.Duration, err e
 	}
 	l.place = alone
 	l.attempts++
-	l.nextSend = r.clock.now().add(attemptDelay(l.attempts))
-	r.put(l)
+	now := r.clock.now()
+	l.nextSend = now.add(attemptDelay(l.attempts))
+	r.put(l, now)
 }
 
 // attemptDelay grows from firstWait to maxWait with the failures in a row, with jitter.

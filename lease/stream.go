@@ -17,10 +17,11 @@ type stream struct {
 	cancel   context.CancelFunc
 	member   string        // address of the etcd member at the other end
 	pending  []renewal     // sent or about to be sent, in order: answer i belongs to renewal i
-	unsent   []*Lease      // tail of pending, not yet with the writer
+	unsent   []int64       // ids of the tail of pending, not yet with the writer
 	toWrite  chan struct{} // 1 slot: the writer has work
-	outbox   []*Lease      // taken by the writer
+	outbox   []int64       // taken by the writer
 	answered bool          // at least once
+	heard    time.Time     // when the last answer came, by Go's clock
 	over     chan struct{} // closed when the stream is no longer the shared one
 	err      error         // why
 }
@@ -35,7 +36,7 @@ type renewal struct {
 func (s *stream) enqueue(l *Lease, now instant) {
 	l.outstanding = true
 	s.pending = append(s.pending, renewal{lease: l, sent: now})
-	s.unsent = append(s.unsent, l)
+	s.unsent = append(s.unsent, int64(l.id))
 }
 
 // flush hands the batch to the writer.
@@ -51,13 +52,24 @@ func (s *stream) flush() {
 	}
 }
 
-// stallsAt says when the oldest request has been unanswered for too long.
+// stallsAt says when the stream counts as dead: when the oldest request has been unanswered for too long, and nothing else was
+// answered meanwhile. One that answers late but goes on is that of an etcd with too much to do: another one, on which all that is
+// open is sent once more, would only add to it, and so on until leases are lost. But it may keep nobody waiting for longer than
+// an interval.
 func (s *stream) stallsAt() (time.Time, bool) {
 	if len(s.pending) == 0 {
 		return time.Time{}, false
 	}
 	oldest := s.pending[0]
-	return oldest.sent.mono.Add(stallLimit(oldest.lease.TTL())), true
+	ttl := oldest.lease.TTL()
+	silent, last := s.heard.Add(stallLimit(ttl)), oldest.sent.mono.Add(interval(ttl))
+	if silent.After(last) {
+		silent = last
+	}
+	if at := oldest.sent.mono.Add(stallLimit(ttl)); at.After(silent) {
+		return at, true
+	}
+	return silent, true
 }
 
 // errStalled is why a stream that no longer answers is given up.
@@ -76,7 +88,7 @@ func (r *Renewer) abandon(s *stream, why error) {
 		if l := p.lease; l.place == shared {
 			l.outstanding = false
 			l.nextSend = now
-			r.put(l)
+			r.put(l, now)
 		}
 	}
 }
@@ -119,11 +131,19 @@ func (r *Renewer) keepStream(ctx context.Context) {
 	}
 }
 
+// openAfter is how long the stream waits after the first lease: what follows a grant is the put of a key, and opening a stream beside
+// it made that take a quarter longer. The first renewal is due later than this at any TTL.
+const openAfter = 50 * time.Millisecond
+
+// waitForLeases waits until there is something to renew.
 func (r *Renewer) waitForLeases(ctx context.Context) bool {
-	for {
+	for waited := false; ; waited = true {
 		r.mu.Lock()
 		changed, some := r.changed, r.count > 0
 		r.mu.Unlock()
+		if some && waited {
+			return sleep(ctx, openAfter)
+		}
 		if some {
 			return ctx.Err() == nil
 		}
@@ -132,6 +152,18 @@ func (r *Renewer) waitForLeases(ctx context.Context) bool {
 		case <-ctx.Done():
 			return false
 		}
+	}
+}
+
+// sleep says whether the context let it sleep.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -222,9 +254,7 @@ func (r *Renewer) install(s *stream) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.stream = s
-	for _, l := range append(schedule(nil), r.schedule...) {
-		r.put(l)
-	}
+	r.reschedule(r.clock.now())
 	r.loop.Wake()
 }
 
@@ -240,8 +270,8 @@ func (r *Renewer) write(s *stream) {
 		batch := s.outbox
 		s.outbox = nil
 		r.mu.Unlock()
-		for _, l := range batch {
-			if s.rpc.Send(&pb.LeaseKeepAliveRequest{ID: int64(l.id)}) != nil {
+		for _, id := range batch {
+			if s.rpc.Send(&pb.LeaseKeepAliveRequest{ID: id}) != nil {
 				return // the reader gets the reason
 			}
 		}
@@ -277,7 +307,9 @@ func (r *Renewer) take(s *stream, resp *pb.LeaseKeepAliveResponse) error {
 			r.retired = nil
 		}
 	}
-	r.renewed(head.lease, head.sent, time.Duration(resp.TTL)*time.Second)
+	now := r.clock.now()
+	s.heard = now.mono
+	r.renewed(head.lease, head.sent, now, time.Duration(resp.TTL)*time.Second)
 	if head.lease.heapIndex == 0 {
 		r.loop.Wake()
 	}
@@ -290,9 +322,10 @@ func (r *Renewer) quarantine(l *Lease, err error) {
 		return
 	}
 	l.place, l.outstanding = alone, false
-	l.nextSend = r.clock.now().add(firstWait)
+	now := r.clock.now()
+	l.nextSend = now.add(firstWait)
 	r.refuse(l, err)
-	r.put(l)
+	r.put(l, now)
 }
 
 // refuse tells that etcd refuses to renew the lease, once until it was renewed: it is tried several times a second.

@@ -21,9 +21,9 @@ func ValidateTTL(ttl time.Duration) error {
 	case ttl%time.Second != 0:
 		return fmt.Errorf("%w: TTL %v: etcd counts whole seconds; use %s", ErrInvalid, ttl, wholeSeconds(ttl))
 	case ttl < MinTTL:
-		return fmt.Errorf("%w: TTL %v is too short; etcd grants no less than %v with its default timing", ErrInvalid, ttl, MinTTL)
+		return fmt.Errorf("%w: TTL %v is too short: etcd grants no less than %v with its default timing; use that or more", ErrInvalid, ttl, MinTTL)
 	case ttl > MaxTTL:
-		return fmt.Errorf("%w: TTL %v is too long; at most %v: a death would be told no sooner", ErrInvalid, ttl, MaxTTL)
+		return fmt.Errorf("%w: TTL %v is too long: a death would be told no sooner; use %v or less", ErrInvalid, ttl, MaxTTL)
 	}
 	return nil
 }

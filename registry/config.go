@@ -1,11 +1,9 @@
 package registry
 
 import (
-	"context"
 	"fmt"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 )
 
@@ -17,7 +15,7 @@ const DefaultReportInterval = 60 * time.Second
 // minutes, but what else uses the client waits them out.
 type Client interface {
 	Lister
-	Txn(ctx context.Context) clientv3.Txn
+	// ActiveConnection gives the connection that raw calls go through, transactions among them.
 	ActiveConnection() *grpc.ClientConn
 }
 
@@ -31,8 +29,8 @@ type Config struct {
 	// LeasePerInstance gives each instance a lease of its own. By default instances with the same TTL share one, up to
 	// 1,000 of them, so that a process costs etcd one renewal, and its death is one event.
 	LeasePerInstance bool
-	// OnEvent, if set, is told what happens to the registrations. It is called by one goroutine, one call at a time, and
-	// must not block.
+	// OnEvent, if set, is told what happens to the registrations. It is called one call at a time, by whoever is at work for the
+	// Registry, callers of Register among them, and must not block.
 	OnEvent func(Event)
 	// Process says who holds the names. Default: ThisProcess().
 	Process *Process

@@ -10,7 +10,8 @@
 //     It ends by [Registration.Close], [Registration.Fail], its context, or because another process holds the name
 //     ([ErrReplaced]) or an operator evicted it ([ErrEvicted]).
 //  2. The process may act as the instance while [Registration.Valid] says so, or until the context of [Registration.Trusted] ends.
-//     Both say no before anybody can see the instance down, unless somebody deleted its key: then within a second.
+//     Both say no before anybody can see the instance down, unless somebody deleted its key: then within a second. A process
+//     that wakes from a freeze or a suspend hears it from Valid at once, and from the context, which ends by a timer, a moment later.
 //  3. Every write compares: nothing that is a successor's, or an operator's, is ever touched.
 //  4. A stop that reached etcd is never taken for a crash: the reason and the deletion of the key are one transaction.
 //  5. Leaving is never forgotten: after a Close that met its deadline it is tried for as long as the Registry lives.

@@ -106,33 +106,45 @@ func (e *Entry) Incarnation() int64 {
 	return 0
 }
 
+// details are what most rows point to, in one piece: to make each alone would be most of what a list costs.
+type details struct {
+	zone, lease               string
+	status                    Status
+	forced                    bool
+	created, updated, since   time.Time
+	reports, ttl, incarnation int64
+}
+
 // Service derives the row. Times of the last beat need a question to etcd and are filled in by List.
 func (e *Entry) Service() Service {
+	d := new(details)
 	s := Service{Binary: e.Name.Binary, Host: e.Name.Host, State: e.State(), Present: e.Present()}
-	e.describeRecord(&s)
-	e.describeAdmin(&s)
+	e.describeRecord(&s, d)
+	e.describeAdmin(&s, d)
 	if e.Alive.Lease != 0 {
-		s.Lease = ptr(FormatLease(e.Alive.Lease))
+		d.lease = FormatLease(e.Alive.Lease)
+		s.Lease = &d.lease
 	}
-	if incarnation := e.Incarnation(); incarnation != 0 {
-		s.Incarnation = &incarnation
+	if d.incarnation = e.Incarnation(); d.incarnation != 0 {
+		s.Incarnation = &d.incarnation
 	}
-	e.describeState(&s)
+	e.describeState(&s, d)
 	return s
 }
 
-func (e *Entry) describeRecord(s *Service) {
+func (e *Entry) describeRecord(s *Service, d *details) {
 	r := e.Record.Value
 	if r == nil {
 		return
 	}
-	if r.Zone != "" {
-		s.Zone = ptr(r.Zone)
+	if d.zone = r.Zone; d.zone != "" {
+		s.Zone = &d.zone
 	}
-	s.CreatedAt, s.UpdatedAt = known(r.CreatedAt), known(r.UpdatedAt)
-	s.ReportCount = ptr(r.ReportCount)
-	if r.TTLSeconds > 0 {
-		s.TTLSeconds = ptr(r.TTLSeconds)
+	s.CreatedAt, s.UpdatedAt = knownIn(&d.created, r.CreatedAt), knownIn(&d.updated, r.UpdatedAt)
+	d.reports = r.ReportCount
+	s.ReportCount = &d.reports
+	if d.ttl = r.TTLSeconds; d.ttl > 0 {
+		s.TTLSeconds = &d.ttl
 	}
 	s.Labels, s.Endpoints = r.Labels, r.Endpoints
 	if s.Labels == nil {
@@ -143,37 +155,37 @@ func (e *Entry) describeRecord(s *Service) {
 	}
 }
 
-func (e *Entry) describeAdmin(s *Service) {
+func (e *Entry) describeAdmin(s *Service, d *details) {
 	if e.Admin.Err != nil {
 		return // unknown: neither enabled nor disabled may be claimed
 	}
-	status, forced := Enabled, false
+	d.status = Enabled
 	if a := e.Admin.Value; a != nil {
-		if d := a.Disabled; d != nil {
-			status = Disabled
-			s.DisabledReason, s.DisabledBy, s.DisabledAt = nonempty(d.Reason), nonempty(d.By), known(d.At)
+		if w := a.Disabled; w != nil {
+			d.status = Disabled
+			s.DisabledReason, s.DisabledBy, s.DisabledAt = nonempty(w.Reason), nonempty(w.By), known(w.At)
 		}
 		if f := a.ForcedDown; f != nil {
-			forced = true
+			d.forced = true
 			s.ForcedReason, s.ForcedBy, s.ForcedAt = nonempty(f.Reason), nonempty(f.By), known(f.At)
 		}
 	}
-	s.Status, s.ForcedDown = &status, &forced
+	s.Status, s.ForcedDown = &d.status, &d.forced
 }
 
 // describeState says since when and why, as far as somebody wrote it down.
-func (e *Entry) describeState(s *Service) {
+func (e *Entry) describeState(s *Service, d *details) {
 	switch ended := e.Ended(); {
 	case s.State == Up:
 		if e.Alive.Holder != nil {
-			s.Since = known(e.Alive.Holder.Since)
+			s.Since = knownIn(&d.since, e.Alive.Holder.Since)
 		}
 	case e.Forced():
 		s.Cause, s.CauseReason, s.Since = ptr(CauseForced), s.ForcedReason, s.ForcedAt
 	case e.Alive.Rev != 0:
 		s.Cause, s.CauseReason = ptr(CauseUnleased), ptr("the alive key is bound to no lease, so it proves nothing")
 	case ended != nil:
-		s.Cause, s.CauseReason, s.Since = ptr(ended.Cause), nonempty(ended.Reason), known(ended.At)
+		s.Cause, s.CauseReason, s.Since = ptr(ended.Cause), nonempty(ended.Reason), knownIn(&d.since, ended.At)
 		if s.UpdatedAt == nil || (s.Since != nil && s.Since.After(*s.UpdatedAt)) {
 			s.UpdatedAt = s.Since
 		}
@@ -220,10 +232,13 @@ func nonempty(s string) *string {
 
 // known drops times that nobody can mean: the zero time, those before 1970, and those after the year 9999 in UTC, which JSON
 // can't say, so that one of them would keep a whole list from being written.
-func known(t time.Time) *time.Time {
-	t = t.UTC()
-	if t.Unix() <= 0 || t.Year() > 9999 {
+func known(t time.Time) *time.Time { return knownIn(new(time.Time), t) }
+
+// knownIn is known, with a place for the time.
+func knownIn(place *time.Time, t time.Time) *time.Time {
+	*place = t.UTC()
+	if place.Unix() <= 0 || place.Year() > 9999 {
 		return nil
 	}
-	return &t
+	return place
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // ErrUp refuses to forget what is there.
-var ErrUp = errors.New("it is up")
+var ErrUp = errors.New("its holder is there")
 
 // Forgetting says what may be forgotten.
 type Forgetting struct {
@@ -31,6 +31,8 @@ func (o *Operator) Forget(ctx context.Context, name Name, what Forgetting) (*Ser
 		switch {
 		case !e.Listed() && (e.Admin.Rev == 0 || !what.Admin):
 			return nil, fmt.Errorf("%s: %w", name, ErrNotFound)
+		case o.selected(e) != nil:
+			return nil, o.selected(e)
 		case e.Present() && !what.Evict:
 			return nil, fmt.Errorf("%s: %w, as incarnation %d; stop the service, or evict it", name, ErrUp, e.Alive.Rev)
 		}

@@ -19,7 +19,7 @@ const maxGroup = 1000
 const (
 	// revokeTimeout bounds the revoke of a lease that carries nothing any more. If it fails the lease runs out by itself.
 	revokeTimeout = 2 * time.Second
-	// returnSpread spreads over time what comes back after the loss of a lease.
+	// returnSpread spreads over time the processes that come back after the loss of their leases.
 	returnSpread = 200 * time.Millisecond
 )
 
@@ -31,19 +31,21 @@ type group struct {
 	members    map[*Registration]struct{}
 	cancel     context.CancelFunc         // ends the granting
 	fence      int64                      // of the lease, whose trust is to be restored
+	told       int64                      // fences of the lease that members were told of
 	unverified map[*Registration]struct{} // whose keys are still to be read back for that
 }
 
-// acquire gives the registration a place on a lease, or waits for the one that is being granted.
-func (r *Registry) acquire(g *Registration) {
+// acquire gives the registration a place on a lease, and says whether the lease is there. If it is still being granted, its members
+// are stepped when it is.
+func (r *Registry) acquire(g *Registration) (there bool) {
 	if g.group != nil {
-		return // being granted; its members are stepped when it is there
+		return false
 	}
-	ttl := g.in.TTL
+	ttl := g.in.ttl
 	for _, grp := range r.groups[ttl] {
 		if len(grp.members) < maxGroup {
 			r.attach(g, grp)
-			return
+			return grp.lease != nil
 		}
 	}
 	grp := &group{ttl: ttl, members: make(map[*Registration]struct{})}
@@ -56,16 +58,16 @@ func (r *Registry) acquire(g *Registration) {
 	r.running.Go(func() {
 		l, err := r.renewer.Grant(ctx, ttl)
 		cancel()
-		r.mail.post(func() { r.granted(grp, l, err) })
+		if r.mail.do(func() { r.granted(grp, l, err) }) {
+			r.queue.help(r.ctx) // as nothing else is to be done here: a process that has just one need not wake others for it
+		}
 	})
+	return false
 }
 
 func (r *Registry) attach(g *Registration, grp *group) {
 	g.group = grp
 	grp.members[g] = struct{}{}
-	if grp.lease != nil {
-		r.mail.post(func() { r.step(g) })
-	}
 }
 
 // granted takes over a new lease, or etcd's refusal of it.
@@ -148,6 +150,9 @@ func (r *Registry) groupGone(grp *group) {
 	}
 	r.forget(grp)
 	r.renewer.Drop(grp.lease)
+	// One moment for all of the lease, so that they come back in few transactions; it is other processes that they could
+	// be in the way of.
+	back := time.Now().Add(rand.N(returnSpread)) //nolint:gosec // spreads load, guards nothing
 	for g := range grp.members {
 		g.group, g.unsure, g.loose = nil, false, false
 		// A lease may be gone because the whole store is another one, restored from a backup with a lower revision: then
@@ -155,7 +160,7 @@ func (r *Registry) groupGone(grp *group) {
 		g.aliveAsOf, g.recordSeen, g.adminAsOf = 0, 0, 0
 		r.watch.remove(g)
 		r.lost(g, lease.ErrGone)
-		g.holdUntil = time.Now().Add(rand.N(returnSpread)) //nolint:gosec // spreads load, guards nothing
+		g.holdUntil = back
 		r.step(g)
 	}
 	grp.members = nil
@@ -175,7 +180,7 @@ func (r *Registry) onLease(e lease.Event) {
 	case lease.LeaseGone:
 		r.groupGone(grp)
 	case lease.Fenced:
-		r.tell(grp, Event{Kind: Fenced, Err: r.broken.explain(lease.ErrFenced, grp.ttl)})
+		r.tellFence(grp, e.Fence)
 	case lease.Quarantined:
 		r.tell(grp, Event{Kind: Quarantined, Err: e.Err})
 	case lease.Answered:
@@ -221,6 +226,14 @@ func (b *broken) explain(err error, recent time.Duration) error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", err, b.err)
+}
+
+// tellFence tells of a fence, once.
+func (r *Registry) tellFence(grp *group, fence int64) {
+	if fence > grp.told {
+		grp.told = fence
+		r.tell(grp, Event{Kind: Fenced, Err: r.broken.explain(lease.ErrFenced, grp.ttl)})
+	}
 }
 
 // tell sends the event once for each member that is published.

@@ -16,16 +16,17 @@ const (
 
 // startGates starts the health check and the watchdog of the registration.
 func (r *Registry) startGates(g *Registration) {
-	ctx, cancel := context.WithCancel(r.ctx)
-	g.stopGates = cancel
-	if g.in.Health == nil {
+	health := g.in.health
+	if health == nil {
+		g.stopGates = func() {}
 		return
 	}
-	check, limit := g.in.Health, g.in.HealthTimeout // the goroutine must not read what Update writes
+	ctx, cancel := context.WithCancel(r.ctx)
+	g.stopGates = cancel
 	loop, err := lease.NewLoopingCall(lease.LoopConfig{
-		Interval: g.in.HealthInterval, Jitter: 0.1,
+		Interval: health.interval, Jitter: 0.1,
 		OnOverrun: func(by time.Duration) { r.mail.post(func() { r.emit(Event{Name: g.name, Kind: Overrun, By: by}) }) },
-	}, func(ctx context.Context) error { r.checkHealth(ctx, g, check, limit); return nil })
+	}, func(ctx context.Context) error { r.checkHealth(ctx, g, health.check, health.most); return nil })
 	if err != nil { // the interval was validated
 		cancel()
 		return
@@ -61,6 +62,14 @@ func (r *Registry) setGate(g *Registration, name string, why error) {
 	r.mail.post(func() { r.gate(g, name, why) })
 }
 
+// shut notes that a gate is shut.
+func (s *state) shut(name string, why error) {
+	if s.unhealthy == nil { // most have no gate
+		s.unhealthy = make(map[string]error)
+	}
+	s.unhealthy[name] = why
+}
+
 // gate opens or shuts a gate.
 func (r *Registry) gate(g *Registration, name string, why error) {
 	if g.ending != nil || g.released {
@@ -70,7 +79,7 @@ func (r *Registry) gate(g *Registration, name string, why error) {
 	if why == nil {
 		delete(g.unhealthy, name)
 	} else {
-		g.unhealthy[name] = why
+		g.shut(name, why)
 	}
 	now := g.gate()
 	switch {
@@ -93,10 +102,10 @@ func (r *Registry) gate(g *Registration, name string, why error) {
 
 // startWatchdog starts the watchdog once the instance is registered: before that nobody has a Registration to pet.
 func (r *Registry) startWatchdog(g *Registration) {
-	if g.in.Watchdog > 0 {
+	if g.in.watchdog > 0 {
 		now := time.Now()
 		g.petted.Store(&now)
-		r.armWatchdog(g, g.in.Watchdog)
+		r.armWatchdog(g, g.in.watchdog)
 	}
 }
 
@@ -111,31 +120,31 @@ func (r *Registry) armWatchdog(g *Registration, in time.Duration) {
 // lookAfter shuts the watchdog's gate when it was not petted in time.
 func (r *Registry) lookAfter(g *Registration) {
 	last := g.petted.Load()
-	if g.ending != nil || g.released || g.in.Watchdog <= 0 || last == nil {
+	if g.ending != nil || g.released || g.in.watchdog <= 0 || last == nil {
 		return
 	}
-	if left := g.in.Watchdog - time.Since(*last); left > 0 {
+	if left := g.in.watchdog - time.Since(*last); left > 0 {
 		r.armWatchdog(g, left)
 		return
 	}
 	if !g.petted.CompareAndSwap(last, nil) {
-		r.armWatchdog(g, g.in.Watchdog) // petted in this very moment
+		r.armWatchdog(g, g.in.watchdog) // petted in this very moment
 		return
 	}
-	r.gate(g, gateWatchdog, fmt.Errorf("the watchdog was not petted within %v", g.in.Watchdog))
+	r.gate(g, gateWatchdog, fmt.Errorf("the watchdog was not petted within %v", g.in.watchdog))
 }
 
 // petted opens the watchdog's gate again.
 func (r *Registry) petted(g *Registration) {
-	if g.in.Watchdog > 0 && g.unhealthy[gateWatchdog] != nil {
+	if g.in.watchdog > 0 && g.unhealthy[gateWatchdog] != nil {
 		r.gate(g, gateWatchdog, nil)
-		r.armWatchdog(g, g.in.Watchdog)
+		r.armWatchdog(g, g.in.watchdog)
 	}
 }
 
 // tripped shuts the watchdog's gate before its time.
 func (r *Registry) tripped(g *Registration, why error) {
-	if g.in.Watchdog > 0 {
+	if g.in.watchdog > 0 {
 		r.gate(g, gateWatchdog, why)
 	}
 }
@@ -146,7 +155,7 @@ func (r *Registry) setWatchdog(g *Registration, every time.Duration) {
 	if g.ending != nil || g.released {
 		return
 	}
-	g.in.Watchdog = every
+	g.in.watchdog = max(every, 0) // a negative one would make every later Update invalid
 	switch {
 	case every <= 0:
 		r.gate(g, gateWatchdog, nil)

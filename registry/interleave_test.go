@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
@@ -19,59 +20,43 @@ import (
 // meanwhile. Whatever it was, in the end a registration must think of itself what etcd says of it.
 
 // commit carries out a transaction.
-type commit func() (*clientv3.TxnResponse, error)
+type commit func() error
 
-// meddler is a client that lets a test meddle with transactions.
+// meddler is on a client's way to etcd, and lets a test meddle with transactions.
 type meddler struct {
-	*clientv3.Client
-	meddle atomic.Pointer[func(ops string, do commit) (*clientv3.TxnResponse, error)]
+	meddle atomic.Pointer[func(ops string, do commit) error]
 }
 
 // with makes the test's function carry out each transaction from now on. Ops names what it does, as "put /hb/alive/vol/node1".
-func (m *meddler) with(f func(ops string, do commit) (*clientv3.TxnResponse, error)) {
-	m.meddle.Store(&f)
+func (m *meddler) with(f func(ops string, do commit) error) { m.meddle.Store(&f) }
+
+// intercept is the client's.
+func (m *meddler) intercept(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	txn, ok := req.(*pb.TxnRequest)
+	if !ok {
+		return invoke(ctx, method, req, reply, conn, opts...)
+	}
+	do := func() error { return invoke(context.WithoutCancel(ctx), method, req, reply, conn, opts...) }
+	if f := m.meddle.Load(); f != nil {
+		return (*f)(strings.Join(note(txn.Success), ","), do)
+	}
+	return do()
 }
 
-func (m *meddler) Txn(ctx context.Context) clientv3.Txn {
-	return &meddledTxn{Txn: m.Client.Txn(context.WithoutCancel(ctx)), m: m}
-}
-
-type meddledTxn struct {
-	clientv3.Txn
-	m   *meddler
-	ops []string
-}
-
-func (x *meddledTxn) If(cmps ...clientv3.Cmp) clientv3.Txn { x.Txn = x.Txn.If(cmps...); return x }
-func (x *meddledTxn) Else(ops ...clientv3.Op) clientv3.Txn { x.Txn = x.Txn.Else(ops...); return x }
-
-func (x *meddledTxn) Then(ops ...clientv3.Op) clientv3.Txn {
-	x.note(ops)
-	x.Txn = x.Txn.Then(ops...)
-	return x
-}
-
-func (x *meddledTxn) note(ops []clientv3.Op) {
+func note(ops []*pb.RequestOp) (told []string) {
 	for _, op := range ops {
-		switch {
-		case op.IsTxn():
-			_, then, _ := op.Txn()
-			x.note(then)
-		case op.IsPut():
-			x.ops = append(x.ops, "put "+string(op.KeyBytes()))
-		case op.IsDelete():
-			x.ops = append(x.ops, "delete "+string(op.KeyBytes()))
-		case op.IsGet():
-			x.ops = append(x.ops, "get "+string(op.KeyBytes()))
+		switch what := op.Request.(type) {
+		case *pb.RequestOp_RequestTxn:
+			told = append(told, note(what.RequestTxn.Success)...)
+		case *pb.RequestOp_RequestPut:
+			told = append(told, "put "+string(what.RequestPut.Key))
+		case *pb.RequestOp_RequestDeleteRange:
+			told = append(told, "delete "+string(what.RequestDeleteRange.Key))
+		case *pb.RequestOp_RequestRange:
+			told = append(told, "get "+string(what.RequestRange.Key))
 		}
 	}
-}
-
-func (x *meddledTxn) Commit() (*clientv3.TxnResponse, error) {
-	if f := x.m.meddle.Load(); f != nil {
-		return (*f)(strings.Join(x.ops, ","), x.Txn.Commit)
-	}
-	return x.Txn.Commit()
+	return told
 }
 
 const (
@@ -82,24 +67,26 @@ const (
 // meddled starts a process whose client is a meddler.
 func (r *rig) meddled(t *testing.T, configure ...func(*registry.Config)) (*process, *meddler) {
 	t.Helper()
-	p := &process{net: r.server.NewClient()}
-	m := &meddler{Client: p.net.Client}
-	r.start(t, p, m, configure...)
+	m := &meddler{}
+	p := &process{net: r.server.NewClient(func(c *clientv3.Config) {
+		c.DialOptions = append(c.DialOptions, grpc.WithChainUnaryInterceptor(m.intercept))
+	})}
+	r.start(t, p, p.net.Client, configure...)
 	return p, m
 }
 
 // slowAnswers delays the answers to transactions that have the op.
-func slowAnswers(op string) func(string, commit) (*clientv3.TxnResponse, error) {
-	return func(ops string, do commit) (*clientv3.TxnResponse, error) {
-		resp, err := do()
+func slowAnswers(op string) func(string, commit) error {
+	return func(ops string, do commit) error {
+		err := do()
 		if strings.Contains(ops, op) {
 			time.Sleep(300 * time.Millisecond)
 		}
-		return resp, err
+		return err
 	}
 }
 
-func undisturbed(_ string, do commit) (*clientv3.TxnResponse, error) { return do() }
+func undisturbed(_ string, do commit) error { return do() }
 
 // agrees fails unless the registration and etcd say the same after a while.
 func (r *rig) agrees(t *testing.T, g *registry.Registration) {
@@ -144,13 +131,13 @@ func TestReadOvertakenByNews(t *testing.T) {
 		g := p.register(t, "vol/node1", 5*time.Second)
 		time.Sleep(5 * time.Second)
 		var once atomic.Bool
-		m.with(func(ops string, do commit) (*clientv3.TxnResponse, error) {
-			resp, err := do()
-			if err == nil && strings.HasPrefix(ops, "get") && once.CompareAndSwap(false, true) {
+		m.with(func(ops string, do commit) error {
+			err := do()
+			if err == nil && ops == "" && once.CompareAndSwap(false, true) {
 				_, _ = r.client.Delete(context.Background(), "/hb/alive/vol/node1")
 				time.Sleep(300 * time.Millisecond)
 			}
-			return resp, err
+			return err
 		})
 		r.server.Stop()
 		time.Sleep(8 * time.Second) // fenced, so that the keys are read back
@@ -203,7 +190,7 @@ func TestNoWayBackFromAWithdrawal(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		was := g.Incarnation()
 		var once atomic.Bool
-		m.with(func(ops string, do commit) (*clientv3.TxnResponse, error) {
+		m.with(func(ops string, do commit) error {
 			if !strings.Contains(ops, deletesAlive) || !once.CompareAndSwap(false, true) {
 				return do()
 			}
@@ -211,11 +198,11 @@ func TestNoWayBackFromAWithdrawal(t *testing.T) {
 				if g.Valid() && g.Incarnation() == was {
 					t.Error("trusted again as the incarnation whose end is under way")
 				}
-				_, _ = do()
+				_ = do()
 			})
 			ill.Store(false)
 			time.Sleep(time.Second)
-			return nil, context.DeadlineExceeded
+			return context.DeadlineExceeded
 		})
 		ill.Store(true)
 		time.Sleep(time.Second)
@@ -240,13 +227,13 @@ func TestLatePutIsSealedOff(t *testing.T) {
 				p, m := r.meddled(t)
 				p.register(t, "vol/node2", 10*time.Second) // keeps the lease alive that the late put is bound to
 				var late atomic.Pointer[commit]
-				m.with(func(ops string, do commit) (*clientv3.TxnResponse, error) {
+				m.with(func(ops string, do commit) error {
 					if strings.Contains(ops, putsAlive) && late.CompareAndSwap(nil, &do) {
 						meanwhile(t, r)
-						return nil, context.DeadlineExceeded
+						return context.DeadlineExceeded
 					}
 					if strings.Contains(ops, putsAlive) {
-						return nil, context.DeadlineExceeded
+						return context.DeadlineExceeded
 					}
 					return do()
 				})
@@ -256,7 +243,7 @@ func TestLatePutIsSealedOff(t *testing.T) {
 					t.Fatal("registered without an answer")
 				}
 				time.Sleep(2 * time.Second)
-				if _, err := (*late.Load())(); err != nil {
+				if err := (*late.Load())(); err != nil {
 					t.Fatal(err)
 				}
 				time.Sleep(time.Second)
@@ -293,9 +280,9 @@ func TestOneRefusedNameHurtsNoOther(t *testing.T) {
 		p.register(t, "vol/node1", 10*time.Second)
 		g := p.register(t, "vol/node2", 10*time.Second)
 		time.Sleep(time.Second)
-		m.with(func(ops string, do commit) (*clientv3.TxnResponse, error) {
+		m.with(func(ops string, do commit) error {
 			if strings.Contains(ops, "/vol/node1") {
-				return nil, rpctypes.ErrPermissionDenied
+				return rpctypes.ErrPermissionDenied
 			}
 			return do()
 		})
@@ -395,6 +382,46 @@ func TestCloseTwiceAndLate(t *testing.T) {
 	})
 }
 
+// waits is a context that counts who waits for its end, and lets nobody wait in another way.
+type waits struct {
+	context.Context
+	open *atomic.Int32
+}
+
+func (w waits) Value(any) any { return nil }
+
+func (w waits) AfterFunc(f func()) func() bool {
+	w.open.Add(1)
+	stop := context.AfterFunc(w.Context, f)
+	return func() bool { w.open.Add(-1); return stop() }
+}
+
+// However a Registry is closed: a context that lives on must not keep it, nor what it held.
+func TestCloseLetsGoOfContexts(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		var open atomic.Int32
+		for i := range 10 { // whether the registry still hears of the end is left to chance
+			p := r.process(t)
+			in := registry.Instance{Name: registry.Name{Binary: "vol", Host: sprint(i)[4:]}}
+			g, err := p.Register(waits{t.Context(), &open}, in)
+			if err != nil || open.Load() != 1 {
+				t.Fatalf("%v; %d wait for the context", err, open.Load())
+			}
+			p.net.Gate.Cut()
+			busy, free := make(chan struct{}), make(chan struct{})
+			go func() { _ = g.Update(t.Context(), func(*registry.Instance) { close(busy); <-free }) }()
+			<-busy
+			time.AfterFunc(time.Second, func() { close(free) })
+			is(t, p.Close(ended), registry.ErrLeaving)
+			if n := open.Swap(0); n != 0 {
+				t.Fatalf("%d wait for the context after Close", n)
+			}
+		}
+	})
+}
+
 // The record goes after the put was committed and before its answer is there: nobody else would ever miss it.
 func TestRecordGoesBeforeTheAnswer(t *testing.T) {
 	for name, change := range map[string]func(t *testing.T, r *rig){
@@ -407,13 +434,13 @@ func TestRecordGoesBeforeTheAnswer(t *testing.T) {
 				g := p.register(t, "vol/node1", 10*time.Second)
 				time.Sleep(time.Second)
 				var once atomic.Bool
-				m.with(func(ops string, do commit) (*clientv3.TxnResponse, error) {
-					resp, err := do()
+				m.with(func(ops string, do commit) error {
+					err := do()
 					if strings.Contains(ops, putsAlive) && !once.Swap(true) {
 						change(t, r)
 						time.Sleep(300 * time.Millisecond)
 					}
-					return resp, err
+					return err
 				})
 				r.delete(t, "/hb/alive/vol/node1")
 				wait(t, 2*time.Second, "put back and mended", func() bool {

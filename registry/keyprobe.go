@@ -29,13 +29,12 @@ func (w *keyWatch) keepProbing(s *watchStream) {
 func (w *keyWatch) probe(s *watchStream) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if s.round == s.answered {
-		s.round++
-		s.askedAt = time.Now()
+	if !s.asking {
+		s.asking, s.askedAt = true, time.Now()
 	} else if time.Since(s.askedAt) >= watchSilence {
 		return false
 	}
-	s.asked++ // again, if it is open: etcd drops a question that comes while a watch is still catching up
+	// Again, if it is open: etcd drops a question that comes while a watch is still catching up.
 	s.send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}})
 	return true
 }

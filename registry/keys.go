@@ -87,9 +87,26 @@ func (k Keys) Parse(key []byte) (Family, Name, error) {
 	default:
 		return "", Name{}, fmt.Errorf("%w: foreign key %s: no key family %s; remove it or choose another prefix", ErrInvalid, quote(string(key)), quote(string(head)))
 	}
+	if binary, host, found := bytes.Cut(tail, []byte("/")); found && plainPart(binary) && plainPart(host) {
+		both := string(tail) // in one piece
+		return family, Name{Binary: both[:len(binary)], Host: both[len(binary)+1:]}, nil
+	}
 	name, err := ParseName(string(tail))
 	if err != nil {
 		return "", Name{}, fmt.Errorf("foreign key %s: %w", quote(string(key)), err)
 	}
 	return family, name, nil
+}
+
+// parseIn is Parse of a key that is known to be of the family. The binary is not copied if it is the likely one.
+func (k Keys) parseIn(f Family, key []byte, likely string) (Name, error) {
+	binary, host, found := bytes.Cut(key[len(k.prefix)+len(f)+1:], []byte("/"))
+	if !found || !plainPart(binary) || !plainPart(host) {
+		_, name, err := k.Parse(key)
+		return name, err
+	}
+	if string(binary) != likely {
+		likely = string(binary)
+	}
+	return Name{Binary: likely, Host: string(host)}, nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +26,13 @@ const (
 	watchSilence = 2 * time.Second
 	// watchRetry bounds the wait before the stream is opened again.
 	watchRetry = 500 * time.Millisecond
+	// maxCreating is for how many names watches are asked for at once: while etcd creates one it does nothing else for the stream.
+	maxCreating, slowCreating = 256, 16
+	// burst is how many registrations within burstSpan make a burst: their watches wait until it is over, or for burstLimit at
+	// most. To create them costs etcd as much as the registrations themselves.
+	burst      = 100
+	burstSpan  = 100 * time.Millisecond
+	burstLimit = time.Second
 	// watchesPerName is record, alive and admin key.
 	watchesPerName = 3
 )
@@ -35,27 +44,23 @@ type keyWatch struct {
 	client Client
 	mail   *mailbox
 	onKey  func(*Registration, Family, *clientv3.Event)
+	onSeen func(*Registration) // its watches have begun: what was before them is to be looked at
 	onLost func(*Registration)
 
 	mu      sync.Mutex
 	targets map[int64]*target
 	number  int64 // of the last target
 	stream  *watchStream
+	waiting []*target // to be watched on the stream
+	pace    pace
 	changed chan struct{} // 1 slot
 }
 
 // target is the keys of one registration.
 type target struct {
 	g      *Registration
-	from   int64 // revision to watch from
 	stream *watchStream
-	acked  [watchesPerName]int // round of the stream in which etcd confirmed the watch; 0: not yet
-}
-
-// creation is one watch that was asked for.
-type creation struct {
-	t     *target
-	which int
+	begun  int // how many of its watches etcd has confirmed on the stream
 }
 
 // watchStream is one stream. Its fields are guarded by the keyWatch's mutex.
@@ -64,23 +69,21 @@ type watchStream struct {
 	cancel   context.CancelFunc
 	outbox   []*pb.WatchRequest
 	toWrite  chan struct{}
-	round    int        // questions sent
-	answered int        // questions answered
-	asked    int        // times that they were asked: an open question is asked again
-	creating []creation // watches that are not confirmed yet, in the order of the requests
-	progress int64      // revision of the last answer: all watches confirmed before its question are complete up to it
-	askedAt  time.Time
+	asking   bool      // a question is open
+	askedAt  time.Time // since when
+	creating []*target // whose watches are not confirmed yet, one entry a watch, in the order of the requests
+	progress int64     // revision of the last answer
 }
 
-func newKeyWatch(client Client, mail *mailbox, onKey func(*Registration, Family, *clientv3.Event), onLost func(*Registration)) *keyWatch {
+func newKeyWatch(r *Registry) *keyWatch {
 	return &keyWatch{
-		client: client, mail: mail, onKey: onKey, onLost: onLost,
+		client: r.client, mail: r.mail, onKey: r.onKey, onSeen: r.onWatched, onLost: r.onWatchLost,
 		targets: make(map[int64]*target), changed: make(chan struct{}, 1),
 	}
 }
 
-// add watches the keys of the registration from the revision on. For one that is watched already it does nothing.
-func (w *keyWatch) add(g *Registration, from int64) {
+// add watches the keys of the registration. For one that is watched already it does nothing.
+func (w *keyWatch) add(g *Registration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.targets[g.number] != nil {
@@ -88,10 +91,11 @@ func (w *keyWatch) add(g *Registration, from int64) {
 	}
 	w.number++ // never used again: etcd remembers the ids of watches that it cancelled itself
 	g.number = w.number
-	t := &target{g: g, from: from}
+	t := &target{g: g}
 	w.targets[g.number] = t
 	if w.stream != nil {
-		w.create(t)
+		w.waiting = append(w.waiting, t)
+		w.stream.poke()
 	}
 	w.signal()
 }
@@ -104,7 +108,7 @@ func (w *keyWatch) remove(g *Registration) {
 		return
 	}
 	delete(w.targets, g.number)
-	if w.stream == nil || t.stream != w.stream {
+	if w.stream == nil || t.stream != w.stream { // not asked for yet, or on a stream that is over
 		return
 	}
 	for i := range int64(watchesPerName) {
@@ -112,6 +116,14 @@ func (w *keyWatch) remove(g *Registration) {
 			CancelRequest: &pb.WatchCancelRequest{WatchId: g.number*watchesPerName + i},
 		}})
 	}
+}
+
+// expect says that one more is going to be added, and hears whether very many are.
+func (w *keyWatch) expect(now time.Time) (burst bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pace.note(now)
+	return w.pace.on(now)
 }
 
 func (w *keyWatch) signal() {
@@ -123,14 +135,17 @@ func (w *keyWatch) signal() {
 
 var watchedFamilies = [watchesPerName]Family{FamilyAlive, FamilyRecord, FamilyAdmin}
 
-// create asks for the watches of one registration. The caller holds the lock.
+// create asks for the watches of one registration, from now on: what was before is read once they have begun. A watch from an
+// older revision would have to catch up first, and etcd does that for 5,000 watches a second, with the whole store locked, and
+// answers no question meanwhile: 20,000 registrations at once held it up for ten seconds. The caller holds the lock.
 func (w *keyWatch) create(t *target) {
-	t.stream, t.acked = w.stream, [watchesPerName]int{}
-	for i, key := range [watchesPerName]string{t.g.keys.alive, t.g.keys.record, t.g.keys.admin} {
-		w.stream.creating = append(w.stream.creating, creation{t, i})
+	t.stream, t.begun = w.stream, 0
+	keys := t.g.keys()
+	for i, key := range [watchesPerName][]byte{keys.alive, keys.record, keys.admin} {
+		w.stream.creating = append(w.stream.creating, t)
 		w.stream.send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{
 			CreateRequest: &pb.WatchCreateRequest{
-				Key: []byte(key), StartRevision: t.from, WatchId: t.g.number*watchesPerName + int64(i),
+				Key: key, WatchId: t.g.number*watchesPerName + int64(i),
 			},
 		}})
 	}
@@ -138,6 +153,11 @@ func (w *keyWatch) create(t *target) {
 
 func (s *watchStream) send(req *pb.WatchRequest) {
 	s.outbox = append(s.outbox, req)
+	s.poke()
+}
+
+// poke makes the writer look.
+func (s *watchStream) poke() {
 	select {
 	case s.toWrite <- struct{}{}:
 	default:
@@ -154,7 +174,7 @@ func (w *keyWatch) run(ctx context.Context) {
 		}
 		s, err := w.open(ctx)
 		if err == nil {
-			err = w.serve(s, wait) // whatever it was, the next stream goes on where this one ended
+			err = w.serve(s, wait) // whatever it was, what happens until the next stream is read then
 		}
 		if errors.Is(err, errRefused) {
 			w.refreshToken(ctx)
@@ -177,7 +197,7 @@ func (w *keyWatch) refreshToken(ctx context.Context) {
 	key := "\x00"
 	w.mu.Lock()
 	for _, t := range w.targets {
-		key = t.g.keys.alive
+		key = string(t.g.keys().alive)
 		break
 	}
 	w.mu.Unlock()
@@ -222,7 +242,7 @@ func (w *keyWatch) serve(s *watchStream, wait *backoff.ExponentialBackOff) error
 	helpers.Go(func() { w.keepProbing(s) })
 	defer helpers.Wait()
 	defer s.cancel()
-	defer w.uninstall(s)
+	defer w.uninstall()
 	for {
 		resp, err := s.rpc.Recv()
 		if err != nil {
@@ -239,54 +259,59 @@ func (w *keyWatch) install(s *watchStream) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stream = s
-	for _, t := range w.targets {
-		w.create(t)
-	}
+	w.waiting = slices.Collect(maps.Values(w.targets))
+	s.poke()
 }
 
-// uninstall notes how far each target got on the stream, so that the next one misses nothing.
-func (w *keyWatch) uninstall(s *watchStream) {
+func (w *keyWatch) uninstall() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.stream = nil
-	for _, t := range w.targets {
-		if t.stream == s && t.covered(s) {
-			t.from = max(t.from, s.progress)
-		}
-	}
-}
-
-// covered says that etcd confirmed all watches of the target before the last answered question was asked. Only then does its
-// revision hold for them. Where questions were asked again an answer may be one to an older question, so more of them are
-// waited for.
-func (t *target) covered(s *watchStream) bool {
-	slack := max(0, s.asked-s.round)
-	for _, round := range t.acked {
-		if round == 0 || round+slack > s.answered {
-			return false
-		}
-	}
-	return s.progress > 0
+	w.stream, w.waiting = nil, nil
 }
 
 // write sends requests.
 func (w *keyWatch) write(s *watchStream) {
+	later := time.NewTimer(time.Hour)
+	defer later.Stop()
 	for {
 		select {
 		case <-s.toWrite:
+		case <-later.C:
 		case <-s.rpc.Context().Done():
 			return
 		}
-		w.mu.Lock()
-		batch := s.outbox
-		s.outbox = nil
-		w.mu.Unlock()
+		batch, wait := w.take(s, time.Now())
+		if wait > 0 {
+			later.Reset(wait)
+		}
 		for _, req := range batch {
 			if s.rpc.Send(req) != nil {
 				return // the reader gets the reason
 			}
 		}
 	}
+}
+
+// take gives what is to be sent now, and after which time to look again; 0: when poked.
+func (w *keyWatch) take(s *watchStream, now time.Time) (batch []*pb.WatchRequest, wait time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.waiting) > 0 {
+		wait = w.pace.wait(now)
+	}
+	most := maxCreating
+	if w.pace.on(now) { // without end: what is to be watched must not hold up what is to be registered
+		most = slowCreating
+	}
+	for wait == 0 && len(w.waiting) > 0 && len(s.creating) < most*watchesPerName {
+		t := w.waiting[0]
+		w.waiting = w.waiting[1:]
+		if w.targets[t.g.number] == t {
+			w.create(t)
+		}
+	}
+	batch, s.outbox = s.outbox, nil
+	return batch, wait
 }
 
 var (
@@ -298,11 +323,7 @@ var (
 // handle takes over one answer.
 func (w *keyWatch) handle(s *watchStream, resp *pb.WatchResponse) error {
 	if resp.Created {
-		lost, err := w.confirm(s, resp)
-		if lost != nil {
-			w.mail.post(func() { w.onLost(lost.g) })
-		}
-		return err
+		return w.confirm(s, resp)
 	}
 	if resp.WatchId < 0 && !resp.Canceled {
 		return w.takeProgress(s, resp)
@@ -331,40 +352,41 @@ func (w *keyWatch) handle(s *watchStream, resp *pb.WatchResponse) error {
 // confirm takes over that a watch was created, or refused: etcd refuses without naming the watch, so order tells which. One
 // that may not be watched is given up, to be read instead; anything else that is refused, as an outdated token, is cured by
 // another stream.
-func (w *keyWatch) confirm(s *watchStream, resp *pb.WatchResponse) (lost *target, err error) {
+func (w *keyWatch) confirm(s *watchStream, resp *pb.WatchResponse) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(s.creating) == 0 {
-		return nil, errUnasked
+		return errUnasked
 	}
-	c := s.creating[0]
-	s.creating = s.creating[1:]
+	t := s.creating[0]
+	if s.creating = s.creating[1:]; len(w.waiting) > 0 && len(s.creating)%watchesPerName == 0 {
+		s.poke()
+	}
 	switch {
+	case w.targets[t.g.number] != t || t.stream != s: // no longer wanted
 	case !resp.Canceled:
-		if c.t.stream == s {
-			c.t.acked[c.which] = s.round + 1
+		if t.begun++; t.begun == watchesPerName {
+			w.mail.post(func() { w.onSeen(t.g) })
 		}
-		return nil, nil
-	case w.targets[c.t.g.number] != c.t:
-		return nil, nil
 	case strings.Contains(resp.CancelReason, rpctypes.ErrorDesc(rpctypes.ErrGRPCPermissionDenied)):
-		delete(w.targets, c.t.g.number)
-		return c.t, nil
+		delete(w.targets, t.g.number)
+		w.mail.post(func() { w.onLost(t.g) })
 	default:
-		return nil, fmt.Errorf("%w: %s", errRefused, resp.CancelReason)
+		return fmt.Errorf("%w: %s", errRefused, resp.CancelReason)
 	}
+	return nil
 }
 
 func (w *keyWatch) takeProgress(s *watchStream, resp *pb.WatchResponse) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if s.round == s.answered || resp.Header == nil {
+	if !s.asking || resp.Header == nil {
 		return nil // a notice of etcd's own
 	}
 	if resp.Header.Revision < s.progress {
 		return errOldAnswer
 	}
-	s.answered, s.progress = s.round, resp.Header.Revision
+	s.asking, s.progress = false, resp.Header.Revision
 	return nil
 }
 

@@ -57,7 +57,7 @@ func TestEndAfterALostPutKeepsTheRecord(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 			var lost atomic.Bool
-			m.with(func(ops string, do commit) (*clientv3.TxnResponse, error) {
+			m.with(func(ops string, do commit) error {
 				if !strings.Contains(ops, putsAlive) {
 					return do()
 				}
@@ -65,7 +65,7 @@ func TestEndAfterALostPutKeepsTheRecord(t *testing.T) {
 					go func() { _ = g.Close(context.Background()) }()
 					time.Sleep(10 * time.Millisecond)
 				}
-				return nil, rpctypes.ErrTimeout
+				return rpctypes.ErrTimeout
 			})
 			if _, err := r.client.Revoke(t.Context(), clientv3.LeaseID(g.Status().Lease)); err != nil {
 				t.Fatal(err)

@@ -12,25 +12,40 @@ import (
 
 // learn takes over what was read, and decides what it means.
 func (r *Registry) learn(g *Registration, out outcome) {
+	if g.incarnation != 0 && g.recordRev != rev(out.record) {
+		g.dirty, g.mend = true, true // somebody else wrote or deleted the record
+	}
 	g.recordRev, g.recordOld = rev(out.record), nil
 	if g.loose && g.recordRev != g.looseRev {
 		g.loose = false // the put under way compares the record, so it can't succeed any more
 	}
 	if out.record != nil {
-		g.recordOld = out.record.Value
+		g.recordOld = append([]byte{}, out.record.Value...) // never nil
 		if old, err := DecodeRecord(out.record.Value); err == nil {
 			g.inherit(old)
 		}
-	}
-	if out.record == nil && g.incarnation != 0 {
-		g.dirty = true
 	}
 	r.learnAdmin(g, out.admin, out.revision)
 	r.learnAlive(g, out.alive, out.revision)
 	r.checkEvicted(g)
 	if g.rewatch && !g.busy {
 		g.rewatch = false
-		r.watch.add(g, out.revision)
+		r.watch.add(g)
+	}
+}
+
+// stillSo takes over that at the revision all keys were what was known when it was asked, the admin key of that revision among them.
+func (r *Registry) stillSo(g *Registration, asOf, adminRev int64) {
+	if g.aliveAsOf > asOf {
+		g.unsure = true // the key was changed after this was read
+		g.holdUntil = time.Now().Add(firstRetry)
+		return
+	}
+	switch {
+	case g.adminRev == adminRev:
+		g.adminAsOf = max(g.adminAsOf, asOf)
+	case adminRev == 0: // it was written meanwhile, which is known, and deleted again
+		r.learnAdmin(g, nil, asOf)
 	}
 }
 
@@ -53,7 +68,7 @@ func (r *Registry) learnAlive(g *Registration, kv *mvccpb.KeyValue, asOf int64) 
 		return
 	}
 	holder, err := DecodeHolder(kv.Value)
-	if err != nil || holder.Registration != g.id {
+	if err != nil || holder.Registration != g.id.String() {
 		r.meet(g, kv, holder)
 		return
 	}
@@ -71,7 +86,7 @@ func (r *Registry) learnAlive(g *Registration, kv *mvccpb.KeyValue, asOf int64) 
 		return
 	}
 	if g.presence.Load() == nil {
-		r.begin(g, kv.ModRevision, asOf) // the answer to the put was lost; the registration id proves that it is ours
+		r.begin(g, kv.ModRevision) // the answer to the put was lost; the registration id proves that it is ours
 	}
 }
 
@@ -94,9 +109,9 @@ func (r *Registry) compete(g *Registration, kv *mvccpb.KeyValue, holder *Holder)
 	switch {
 	case holder != nil && r.cfg.Process.proveGone(holder.process(), procStat):
 		g.replace = kv.ModRevision // a restarted service need not wait for its own ghost
-	case g.in.OnConflict == Takeover:
+	case g.in.conflict == Takeover:
 		g.replace = kv.ModRevision
-	case g.in.OnConflict == Fail:
+	case g.in.conflict == Fail:
 		conflict.Why = "the policy is to fail"
 		r.abort(g, conflict)
 	case kv.Lease == 0:

@@ -2,13 +2,11 @@ package registry
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strconv"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"golang.org/x/sync/errgroup"
 )
 
 // ListOptions says what to list. The zero value lists everything under DefaultPrefix at the newest revision.
@@ -44,20 +42,21 @@ type Lister interface {
 // alone; no clock is compared. It returns ErrInvalid for a bad prefix and etcd's error when etcd can't be read: never an
 // empty list for an unreachable etcd. Data that can't be read becomes a warning. It may be called concurrently.
 func List(ctx context.Context, client Lister, opts ListOptions) (*Snapshot, error) {
-	keys, err := NewKeys(opts.Prefix)
+	l, err := Stream(ctx, client, opts)
 	if err != nil {
 		return nil, err
 	}
-	table, err := Load(ctx, client, keys, opts.Revision)
-	if err != nil {
-		return nil, fmt.Errorf("listing: %w", err)
+	snap := &Snapshot{Cluster: l.Cluster, Revision: l.Revision, RaftTerm: l.RaftTerm, Services: []Service{}}
+	if opts.Filter == (Filter{}) {
+		snap.Services = make([]Service, 0, l.reading.rows) // else nobody knows
 	}
-	snap := table.Snapshot(keys, opts.Filter)
-	if opts.LastBeat {
-		if err := AskLastBeats(ctx, client, snap.Services, opts.Now); err != nil {
+	for s, err := range l.Rows(ctx) {
+		if err != nil {
 			return nil, err
 		}
+		snap.Services = append(snap.Services, *s)
 	}
+	snap.Warnings = l.Warnings()
 	return snap, nil
 }
 
@@ -75,67 +74,6 @@ func (t *Table) Snapshot(keys Keys, filter Filter) *Snapshot {
 		}
 	}
 	return snap
-}
-
-// beatQuestions bounds how many leases are asked about at once.
-const beatQuestions = 16
-
-// AskLastBeats asks etcd when the leases of what is present were renewed last, once for each distinct lease, and fills in UpdatedAt
-// and Expiring of these rows, as ListOptions.LastBeat does. A lease that does not answer leaves its rows unknown: they are true
-// without it. Now turns an age into a time; default time.Now. It returns the context's error only.
-func AskLastBeats(ctx context.Context, client LeaseAsker, services []Service, now func() time.Time) error {
-	if now == nil {
-		now = time.Now
-	}
-	rows := make(map[clientv3.LeaseID][]*Service)
-	for i := range services {
-		s := &services[i]
-		if !s.Present || s.Lease == nil {
-			continue
-		}
-		if id, err := strconv.ParseInt(*s.Lease, 16, 64); err == nil {
-			rows[clientv3.LeaseID(id)] = append(rows[clientv3.LeaseID(id)], s)
-		}
-	}
-	var group errgroup.Group
-	group.SetLimit(beatQuestions)
-	for id, services := range rows {
-		group.Go(func() error {
-			resp, err := client.TimeToLive(ctx, id)
-			if err != nil {
-				resp = nil
-			}
-			at := now()
-			for _, s := range services {
-				fillLastBeat(s, resp, at)
-			}
-			return ctx.Err()
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return fmt.Errorf("asking for last beats: %w", err)
-	}
-	return nil
-}
-
-// fillLastBeat derives when the lease was last started: now - (granted - remaining). Right after a leader change etcd grants
-// more than was asked for, and then the time is not known.
-func fillLastBeat(s *Service, resp *clientv3.LeaseTimeToLiveResponse, now time.Time) {
-	written := s.UpdatedAt
-	s.UpdatedAt = nil
-	if resp == nil || resp.GrantedTTL <= 0 || resp.TTL > resp.GrantedTTL {
-		return
-	}
-	s.Expiring = ptr(resp.TTL <= 0)
-	beat := now.Add(-time.Duration(resp.GrantedTTL-resp.TTL) * time.Second)
-	if written != nil && beat.Before(*written) {
-		beat = *written
-	}
-	if beat.After(now) {
-		beat = now
-	}
-	s.UpdatedAt = ptr(beat.UTC())
-	s.TTLSeconds = ptr(resp.GrantedTTL)
 }
 
 // FormatLease gives a lease id as hbctl and etcdctl show it.

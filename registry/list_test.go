@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -11,8 +12,12 @@ import (
 	"time"
 	"unicode/utf8"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/hbctl/hbctl/registry"
 )
@@ -20,7 +25,8 @@ import (
 // lister is a client that a test can look over the shoulder of.
 type lister struct {
 	*clientv3.Client
-	beforeGet  func(page int)
+	beforeGet  func(page int)                                                       // before each page or stream
+	stream     func(clientv3.GetStreamChan) (clientv3.GetStreamChan, error)         // what becomes of a stream
 	timeToLive func(id clientv3.LeaseID) (*clientv3.LeaseTimeToLiveResponse, error) // nil: ask etcd
 
 	mu    sync.Mutex
@@ -29,11 +35,46 @@ type lister struct {
 }
 
 func (l *lister) Get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	l.count()
+	return l.Client.Get(ctx, key, opts...)
+}
+
+func (l *lister) GetStream(ctx context.Context, key string, opts ...clientv3.OpOption) (clientv3.GetStreamChan, error) {
+	l.count()
+	chunks, err := l.Client.GetStream(ctx, key, opts...)
+	if err != nil || l.stream == nil {
+		return chunks, err
+	}
+	return l.stream(chunks)
+}
+
+func (l *lister) count() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.beforeGet != nil {
 		l.beforeGet(l.pages)
 	}
 	l.pages++
-	return l.Client.Get(ctx, key, opts...)
+}
+
+// noStreams is an etcd before 3.7.
+func noStreams(chunks clientv3.GetStreamChan) (clientv3.GetStreamChan, error) {
+	for range chunks {
+	}
+	return nil, rpctypes.Error(status.Error(codes.Unimplemented, "unknown method RangeStream"))
+}
+
+// brokenStreams end after their first piece.
+func brokenStreams(chunks clientv3.GetStreamChan) (clientv3.GetStreamChan, error) {
+	first := make(chan clientv3.RangeStreamResponse, 1)
+	if chunk := <-chunks; chunk.RangeResponse != nil {
+		chunk.Header = nil
+		first <- chunk
+	}
+	close(first)
+	for range chunks {
+	}
+	return first, nil
 }
 
 func (l *lister) TimeToLive(ctx context.Context, id clientv3.LeaseID, opts ...clientv3.LeaseOption) (*clientv3.LeaseTimeToLiveResponse, error) {
@@ -83,40 +124,188 @@ func (r *rig) putMany(t *testing.T, hosts int) {
 	}
 }
 
-// A list of many pages is one revision, whatever is written between the pages.
+// A list of many pages or pieces is one revision, whatever is written between them.
 func TestListIsOneRevision(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r *rig) {
-		const hosts = 10_050 // a page has 10,000
-		r.putMany(t, hosts-1)
-		r.put(t, "/hb/instances/vol/node009999!", `{"schema":1,"binary":"vol","host":"node009999!"}`) // the next one after it
-		before := r.revision(t)
-		client := &lister{Client: r.client, beforeGet: func(page int) {
-			if page == 1 {
-				r.put(t, "/hb/instances/vol/node000000", "overwritten on the page that was read")
-				r.put(t, "/hb/instances/vol/node010048", "overwritten on the page to come")
-				r.put(t, "/hb/instances/vol/node999999", `{"schema":1}`)
-				r.delete(t, "/hb/instances/vol/node010047")
+	for name, stream := range map[string]func(clientv3.GetStreamChan) (clientv3.GetStreamChan, error){
+		"streams": nil, "pages": noStreams, "broken streams": brokenStreams,
+	} {
+		inFakeTime(t, func(t *testing.T, r *rig) {
+			const hosts = 20_050 // first 2,000, then pages of 10,000
+			r.putMany(t, hosts-1)
+			r.put(t, "/hb/instances/vol/node001999!", `{"schema":1,"binary":"vol","host":"node001999!"}`) // the next one after them
+			before := r.revision(t)
+			client := &lister{Client: r.client, stream: stream, beforeGet: func(page int) {
+				if page == 1 {
+					r.put(t, "/hb/instances/vol/node000000", "overwritten on the page that was read")
+					r.put(t, "/hb/instances/vol/node020048", "overwritten on the page to come")
+					r.put(t, "/hb/instances/vol/node999999", `{"schema":1}`)
+					r.delete(t, "/hb/instances/vol/node020047")
+				}
+			}}
+			snap := mustList(t, client, registry.ListOptions{})
+			if client.pages < 2 || len(snap.Services) != hosts || len(snap.Warnings) != 0 || snap.Revision != before {
+				t.Errorf("%s: %d pages, %d rows, %d warnings, revision %d; want %d, 0, %d",
+					name, client.pages, len(snap.Services), len(snap.Warnings), snap.Revision, hosts, before)
 			}
-		}}
-		snap := mustList(t, client, registry.ListOptions{})
-		if client.pages != 2 || len(snap.Services) != hosts || len(snap.Warnings) != 0 || snap.Revision != before {
-			t.Errorf("%d pages, %d rows, %d warnings, revision %d; want 2, %d, 0, %d",
-				client.pages, len(snap.Services), len(snap.Warnings), snap.Revision, hosts, before)
-		}
-		if !slices.IsSortedFunc(snap.Services, func(a, b registry.Service) int { return a.Name().Compare(b.Name()) }) {
-			t.Error("the rows are not sorted")
-		}
-		if snap.Cluster == 0 || snap.RaftTerm == 0 {
-			t.Errorf("cluster %d, term %d", snap.Cluster, snap.RaftTerm)
-		}
+			sorted := slices.IsSortedFunc(snap.Services, func(a, b registry.Service) int { return a.Name().Compare(b.Name()) })
+			if !sorted || len(slices.CompactFunc(snap.Services, func(a, b registry.Service) bool { return a.Name() == b.Name() })) != hosts {
+				t.Errorf("%s: the rows are not sorted, or not distinct", name)
+			}
+			if snap.Cluster == 0 || snap.RaftTerm == 0 {
+				t.Errorf("cluster %d, term %d", snap.Cluster, snap.RaftTerm)
+			}
 
-		after := mustList(t, r.client, registry.ListOptions{})
-		if len(after.Services) != hosts || len(after.Warnings) != 3 || after.Revision != before+4 {
-			t.Errorf("afterwards %d rows, %d warnings, revision %d", len(after.Services), len(after.Warnings), after.Revision)
+			after := mustList(t, r.client, registry.ListOptions{})
+			if len(after.Services) != hosts || len(after.Warnings) != 3 || after.Revision != before+4 {
+				t.Errorf("afterwards %d rows, %d warnings, revision %d", len(after.Services), len(after.Warnings), after.Revision)
+			}
+			again := mustList(t, r.client, registry.ListOptions{Revision: before})
+			if len(again.Services) != hosts || len(again.Warnings) != 0 || again.Revision != before {
+				t.Errorf("at revision %d again: %d rows, %d warnings, revision %d", before, len(again.Services), len(again.Warnings), again.Revision)
+			}
+		})
+	}
+}
+
+// What is read side by side adds up to what the table of all keys says, whatever is there.
+func TestListIsTheTable(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		lease, err := r.client.Grant(t.Context(), 3600)
+		if err != nil {
+			t.Fatal(err)
 		}
-		again := mustList(t, r.client, registry.ListOptions{Revision: before})
-		if len(again.Services) != hosts || len(again.Warnings) != 0 || again.Revision != before {
-			t.Errorf("at revision %d again: %d rows, %d warnings, revision %d", before, len(again.Services), len(again.Warnings), again.Revision)
+		values := slices.Sorted(func(yield func(string) bool) {
+			for _, tt := range junk {
+				if len(tt.value) < 1000 && !yield(tt.value) {
+					return
+				}
+			}
+		})
+		values = append(values, plainRecord, endedRecord, holderValue, `{"schema":1,"disabled":{"reason":"r"}}`)
+		for i := range 3000 {
+			for j, family := range []string{"instances", "alive", "admin"} {
+				if i%(j+2) == 0 || i%7 == j {
+					key := fmt.Sprintf("/hb/%s/%c%d/%s%d", family, 'a'+rune(i%3), i%11, []string{"node", "nöde", ".", "a b"}[min(i%40, 3)], i)
+					r.put(t, key, values[(i*7+j)%len(values)], clientv3.WithLease(clientv3.LeaseID(int64(i%2)*int64(lease.ID))))
+				}
+			}
+			if i%500 == 0 {
+				r.put(t, fmt.Sprintf("/hb/%c-foreign%d", 'a'+rune(i/500*4), i), "x")
+			}
+		}
+		table, err := registry.Load(t.Context(), r.client, mustKeys(t, ""), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, filter := range []registry.Filter{{}, {Binary: "a1"}, {State: registry.Up}, {Zone: "az1"}} {
+			want := table.Snapshot(mustKeys(t, ""), filter)
+			for name, stream := range map[string]func(clientv3.GetStreamChan) (clientv3.GetStreamChan, error){
+				"streams": nil, "pages": noStreams, "broken streams": brokenStreams,
+			} {
+				got := mustList(t, &lister{Client: r.client, stream: stream}, registry.ListOptions{Filter: filter})
+				if !reflect.DeepEqual(got, want) {
+					t.Errorf("%s, %+v: %d rows and %d warnings differ from %d and %d", name, filter,
+						len(got.Services), len(got.Warnings), len(want.Services), len(want.Warnings))
+				}
+			}
+		}
+		for name, stream := range map[string]func(clientv3.GetStreamChan) (clientv3.GetStreamChan, error){
+			"streams": nil, "pages": noStreams, "broken streams": brokenStreams,
+		} {
+			got, order := scanNames(t, &lister{Client: r.client, stream: stream})
+			if !reflect.DeepEqual(got, table) || !slices.Equal(order, table.Names()) {
+				t.Errorf("%s: %d names and %d foreign keys differ from %d and %d", name, len(order), len(got.Foreign), len(table.Entries), len(table.Foreign))
+			}
+		}
+	})
+}
+
+// scanNames makes a table of what is read name by name.
+func scanNames(t *testing.T, client registry.Getter) (table *registry.Table, order []registry.Name) {
+	t.Helper()
+	table = &registry.Table{Entries: make(map[registry.Name]*registry.Entry)}
+	var err error
+	table.Foreign, err = registry.ScanNames(t.Context(), client, mustKeys(t, ""), 0, func(at *pb.ResponseHeader) error {
+		table.Cluster, table.Revision, table.RaftTerm = at.ClusterId, at.Revision, at.RaftTerm
+		return nil
+	}, func(keys *registry.NameKeys) {
+		e := &registry.Entry{Name: registry.Name{Binary: string(keys.Binary), Host: string(keys.Host)}}
+		order = append(order, e.Name)
+		table.Entries[e.Name] = e
+		for family, kv := range map[registry.Family]*mvccpb.KeyValue{
+			registry.FamilyRecord: keys.Record, registry.FamilyAlive: keys.Alive, registry.FamilyAdmin: keys.Admin,
+		} {
+			if kv != nil {
+				e.Put(family, kv)
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table, order
+}
+
+// A scan that can't be complete ends with the reason, and nothing of it is left.
+func TestScanNamesRefusals(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.putMany(t, 3000)
+		keys, mine := mustKeys(t, ""), errors.New("mine")
+		willing := func(*pb.ResponseHeader) error { return nil }
+		nobody := func(*registry.NameKeys) { t.Error("a name was told") }
+		if _, err := registry.ScanNames(t.Context(), r.client, keys, 1<<40, willing, nobody); !errors.Is(err, rpctypes.ErrFutureRev) {
+			t.Errorf("of the future: %v", err)
+		}
+		if _, err := registry.ScanNames(t.Context(), r.client, keys, 0, func(*pb.ResponseHeader) error { return mine }, nobody); !errors.Is(err, mine) {
+			t.Errorf("not begun: %v", err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		n := 0
+		foreign, err := registry.ScanNames(ctx, r.client, keys, 0, willing, func(*registry.NameKeys) {
+			if n++; n == 10 {
+				cancel()
+			}
+		})
+		if !errors.Is(err, context.Canceled) || foreign != nil || n == 3000 {
+			t.Errorf("given up: %d names, %v, %v", n, foreign, err)
+		}
+	})
+}
+
+// Who takes only some rows ends the list there, and nothing of it is left.
+func TestRowsAreTakenOneByOne(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.putMany(t, 5000)
+		l, err := registry.Stream(t.Context(), r.client, registry.ListOptions{LastBeat: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for s, err := range l.Rows(t.Context()) {
+			if want := fmt.Sprintf("node%06d", n); err != nil || s.Host != want {
+				t.Fatalf("row %d: %v, want %s", n, err, want)
+			}
+			if n++; n == 3000 {
+				break
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		l, err = registry.Stream(ctx, r.client, registry.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n = 0
+		var last error
+		for _, err := range l.Rows(ctx) {
+			if n++; n == 10 {
+				cancel()
+			}
+			last = err
+		}
+		if !errors.Is(last, context.Canceled) {
+			t.Errorf("given up: %d rows, then %v", n, last)
 		}
 	})
 }

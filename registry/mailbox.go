@@ -2,20 +2,80 @@ package registry
 
 import "sync"
 
-// mailbox carries work to the one goroutine that owns all state of a Registry. Posting never blocks, so it is safe from
-// callbacks that hold somebody else's lock.
+// mailbox carries work to whoever is at the state of a Registry: one at a time, in the order of posting. Posting never blocks, so
+// it is safe from callbacks that hold somebody else's lock.
 type mailbox struct {
 	mu    sync.Mutex
 	queue []func()
+	spare []func() // an empty one, to be filled next
 	wake  chan struct{}
+
+	owner  chan struct{} // of the state; full while somebody does the work. No mutex: it may be held for as long as a callback takes
+	closed bool          // guarded by owner
 }
 
-func newMailbox() *mailbox { return &mailbox{wake: make(chan struct{}, 1)} }
+// mostSpare is how large an empty queue may be and be kept.
+const mostSpare = 1 << 12
 
+func newMailbox() *mailbox {
+	return &mailbox{wake: make(chan struct{}, 1), owner: make(chan struct{}, 1)}
+}
+
+// post leaves work for the loop.
 func (m *mailbox) post(f func()) {
+	m.add(f)
+	m.signal()
+}
+
+// do is post by one who may do the work, and others', at once: to wake another goroutine for it would take longer. It says
+// whether it did. If somebody is at it, that is the loop's.
+func (m *mailbox) do(f func()) (done bool) {
+	m.add(f)
+	select {
+	case m.owner <- struct{}{}:
+	default:
+		m.signal() // whoever is at it may not have seen it any more
+		return false
+	}
+	defer m.release()
+	m.doAll()
+	return true
+}
+
+// doPosted does what has been posted.
+func (m *mailbox) doPosted() {
+	m.owner <- struct{}{}
+	defer m.release()
+	m.doAll()
+}
+
+// close waits for whoever is at it, and lets nobody do anything any more.
+func (m *mailbox) close() {
+	m.owner <- struct{}{}
+	defer m.release()
+	m.closed = true
+}
+
+func (m *mailbox) release() { <-m.owner }
+
+func (m *mailbox) doAll() {
+	if m.closed {
+		return
+	}
+	work := m.take()
+	for _, f := range work {
+		f()
+	}
+	m.giveBack(work)
+}
+
+func (m *mailbox) add(f func()) {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.queue = append(m.queue, f)
-	m.mu.Unlock()
+}
+
+func (m *mailbox) signal() {
 	select {
 	case m.wake <- struct{}{}:
 	default:
@@ -26,6 +86,16 @@ func (m *mailbox) take() []func() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	work := m.queue
-	m.queue = nil
+	m.queue, m.spare = m.spare, nil
 	return work
+}
+
+func (m *mailbox) giveBack(work []func()) {
+	if cap(work) > mostSpare {
+		return
+	}
+	clear(work)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.spare = work[:0]
 }

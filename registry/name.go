@@ -30,7 +30,16 @@ func ParseName(target string) (Name, error) {
 func (n Name) String() string { return n.Binary + "/" + n.Host }
 
 // Compare orders names by the bytes of BINARY/HOST, which is also the order of their keys in etcd.
-func (n Name) Compare(other Name) int { return strings.Compare(n.String(), other.String()) }
+func (n Name) Compare(other Name) int {
+	if n.Binary == other.Binary {
+		return strings.Compare(n.Host, other.Host)
+	}
+	short := min(len(n.Binary), len(other.Binary))
+	if c := strings.Compare(n.Binary[:short], other.Binary[:short]); c != 0 {
+		return c
+	}
+	return strings.Compare(n.String()[short:], other.String()[short:]) // the slash decides
+}
 
 // Validate returns ErrInvalid, naming the part and the remedy, unless both parts are 1 to 253 bytes of printable
 // UTF-8 without white space and "/", and neither "." nor "..". Names are compared as bytes: case and Unicode normal
@@ -67,6 +76,19 @@ func validatePart(part, s string) error {
 		}
 	}
 	return nil
+}
+
+// plainPart says that a part is valid, if that can be seen at a glance.
+func plainPart(s []byte) bool {
+	if len(s) == 0 || len(s) > MaxNameBytes || s[0] == '.' {
+		return false
+	}
+	for _, c := range s {
+		if c <= ' ' || c > '~' || c == '/' {
+			return false
+		}
+	}
+	return true
 }
 
 // quote makes any bytes safe to show, and short: a name of a megabyte must not fill the screen it is refused on.

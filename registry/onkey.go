@@ -52,7 +52,7 @@ func (r *Registry) onRecordKey(g *Registration, e *clientv3.Event) {
 		g.recordRev, g.recordOld = 0, nil
 		return
 	}
-	g.recordRev, g.recordOld = e.Kv.ModRevision, e.Kv.Value
+	g.recordRev, g.recordOld = e.Kv.ModRevision, append([]byte{}, e.Kv.Value...) // never nil
 	if other, err := DecodeRecord(e.Kv.Value); err == nil {
 		g.inherit(other)
 	}
@@ -68,6 +68,15 @@ func (r *Registry) onAdminKey(g *Registration, e *clientv3.Event) {
 	}
 	r.learnAdmin(g, kv, e.Kv.ModRevision)
 	r.checkEvicted(g)
+}
+
+// onWatched takes over that the watches of the registration have begun: what was before them is found by reading.
+func (r *Registry) onWatched(g *Registration) {
+	if g.released {
+		return
+	}
+	g.verify = true
+	r.step(g)
 }
 
 // onWatchLost takes over that etcd cancelled a watch of the registration: it is read back, then watched from there.

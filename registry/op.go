@@ -1,18 +1,36 @@
 package registry
 
 import (
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // op is one transaction about one name. Its compares make sure that nobody else's keys are touched; when one fails, the keys
-// of the name are read in the same breath, so that the next step is decided on facts.
+// of the name are read in the same breath, if that is asked for, so that the next step is decided on facts.
 type op struct {
-	compare []clientv3.Cmp
-	then    []clientv3.Op
-	orElse  []clientv3.Op
-	bytes   int
-	done    func(outcome, error) // called once, from a goroutine of the queue
+	keys    nameKeys
+	compare []comparison
+
+	// what it does when all compares hold:
+	record []byte           // to be put as the record; nil: not
+	holder []byte           // to be put as the alive key; nil: not
+	lease  clientv3.LeaseID // under this lease
+	remove bool             // delete the alive key
+	read   bool             // read the three keys
+
+	elseRead bool // read the three keys if one does not hold
+
+	bytes    int                  // see size
+	answered func(outcome, error) // called once, on the registry's loop
+	outcome  outcome
+	err      error
+}
+
+// comparison wants a key to have a ModRevision; 0: not to be there.
+type comparison struct {
+	key []byte
+	rev int64
 }
 
 // outcome is what an op found or did.
@@ -33,40 +51,42 @@ func rev(kv *mvccpb.KeyValue) int64 {
 	return kv.ModRevision
 }
 
-func unchanged(key string, rev int64) clientv3.Cmp {
-	return clientv3.Compare(clientv3.ModRevision(key), "=", rev)
-}
-
-// names of the keys of one registration, made once.
-type nameKeys struct{ alive, record, admin string }
+// nameKeys is the keys of one name. Nobody may change them.
+type nameKeys struct{ alive, record, admin []byte }
 
 func (k Keys) of(n Name) nameKeys {
-	return nameKeys{alive: k.Alive(n), record: k.Record(n), admin: k.Admin(n)}
-}
-
-// readAll reads the three keys of the name.
-func (k nameKeys) readAll() []clientv3.Op {
-	return []clientv3.Op{clientv3.OpGet(k.alive), clientv3.OpGet(k.record), clientv3.OpGet(k.admin)}
+	length := 3*(len(k.prefix)+len(n.Binary)+len(n.Host)+2) + len(FamilyAlive) + len(FamilyRecord) + len(FamilyAdmin)
+	all := make([]byte, 0, length) // in one piece
+	next := func(f Family) []byte {
+		begin := len(all)
+		all = append(append(append(append(all, k.prefix...), f...), '/'), n.Binary...)
+		all = append(append(all, '/'), n.Host...)
+		return all[begin:len(all):len(all)]
+	}
+	return nameKeys{alive: next(FamilyAlive), record: next(FamilyRecord), admin: next(FamilyAdmin)}
 }
 
 // size estimates what the op adds to a request, a little too high. Names may have 253 bytes, so the keys weigh.
 func (o *op) size() int {
 	const framing = 48
-	n := o.bytes + framing
+	n := len(o.record) + len(o.holder) + framing
 	for i := range o.compare {
-		n += len(o.compare[i].KeyBytes()) + framing
+		n += len(o.compare[i].key) + framing
 	}
-	for _, operation := range o.then {
-		n += len(operation.KeyBytes()) + framing
+	reads := 0
+	for _, does := range [...]struct {
+		it   bool
+		keys int
+	}{{o.record != nil, 1}, {o.holder != nil, 1}, {o.remove, 1}, {o.read, 3}, {o.elseRead, 3}} {
+		if does.it {
+			reads += does.keys
+		}
 	}
-	for _, operation := range o.orElse {
-		n += len(operation.KeyBytes()) + framing
-	}
-	return n
+	return n + reads*(max(len(o.keys.record), len(o.keys.alive))+framing)
 }
 
 // result reads what etcd answered to the op.
-func (k nameKeys) result(applied bool, revision int64, responses []*responseOp) outcome {
+func (k nameKeys) result(applied bool, revision int64, responses []*pb.ResponseOp) outcome {
 	out := outcome{applied: applied, revision: revision}
 	for _, r := range responses {
 		get := r.GetResponseRange()
@@ -76,11 +96,11 @@ func (k nameKeys) result(applied bool, revision int64, responses []*responseOp) 
 		out.read = true
 		for _, kv := range get.Kvs {
 			switch string(kv.Key) {
-			case k.alive:
+			case string(k.alive):
 				out.alive = kv
-			case k.record:
+			case string(k.record):
 				out.record = kv
-			case k.admin:
+			case string(k.admin):
 				out.admin = kv
 			}
 		}

@@ -21,6 +21,9 @@ type OperatorConfig struct {
 	Prefix string
 	// By is who speaks, as "ann@ops1". It is kept in the admin record, for people.
 	By string
+	// Only says which rows may be changed; empty, all. One that is not so, or not any more, is ErrUnselected: who lists first and
+	// then changes row by row would else act on what has come up, or was given another zone, meanwhile.
+	Only Filter
 	// Now gives the time that is kept beside it; default time.Now. It is shown, never compared.
 	Now func() time.Time
 }
@@ -29,12 +32,13 @@ type OperatorConfig struct {
 // concurrently, here and elsewhere: every write compares that nothing changed since it was read, and is tried again if something
 // did. Each answers with the row as it was read back after the write, so that an answer is never more than what is there.
 //
-// All of them return ErrInvalid for a bad name, ErrNotFound for one that is no row, an UnreadableError where the admin record
+// All of them return ErrInvalid for a bad name, ErrNotFound for one that is no row, ErrUnselected, an UnreadableError where the admin record
 // is data that this version can't read (it is never overwritten), ErrTooLarge, the context's error, and etcd's own.
 type Operator struct {
 	client OperatorClient
 	keys   Keys
 	by     string
+	only   Filter
 	now    func() time.Time
 }
 
@@ -47,11 +51,14 @@ func NewOperator(client OperatorClient, cfg OperatorConfig) (*Operator, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Operator{client: client, keys: keys, by: cfg.By, now: cfg.Now}, nil
+	return &Operator{client: client, keys: keys, by: cfg.By, only: cfg.Only, now: cfg.Now}, nil
 }
 
 // ErrNotFound is returned for a name that is no row.
 var ErrNotFound = errors.New("there is no such instance")
+
+// ErrUnselected is returned for a row that OperatorConfig.Only does not select.
+var ErrUnselected = errors.New("it is not as was selected")
 
 // UnreadableError refuses to write over data that can't be read.
 type UnreadableError struct {
@@ -114,12 +121,16 @@ func ToForceUp() Wish {
 	}
 }
 
-// Want makes a wish come true and gives the row as read back. A name that is no row is ErrNotFound, unless the wish says Create;
-// then the row may still be none, and tells the status alone.
+// Want makes a wish come true and gives the row as read back. A name of which nothing is known is ErrNotFound, unless the wish
+// says Create. One that has an admin record only is known, for what was said must be taken back before the service comes, too; what
+// is given then is no row, and tells the status alone.
 func (o *Operator) Want(ctx context.Context, name Name, wish Wish) (*Service, error) {
 	err := o.retry(ctx, name, func(e *Entry) (clientv3.Txn, error) {
-		if !e.Listed() && !wish.create {
+		if !e.Listed() && e.Admin.Rev == 0 && !wish.create {
 			return nil, fmt.Errorf("%s: %w", name, ErrNotFound)
+		}
+		if err := o.selected(e); err != nil {
+			return nil, err
 		}
 		admin, err := o.admin(e)
 		if err != nil {
@@ -130,13 +141,30 @@ func (o *Operator) Want(ctx context.Context, name Name, wish Wish) (*Service, er
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		key := o.keys.Admin(name)
-		return o.client.Txn(ctx).If(unchanged(key, e.Admin.Rev)).Then(clientv3.OpPut(key, string(value))), nil
+		return o.client.Txn(ctx).If(o.asRead(e)...).Then(clientv3.OpPut(o.keys.Admin(name), string(value))), nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	return o.readBack(ctx, name, wish.holds)
+}
+
+// selected says whether the row is one of those that may be changed.
+func (o *Operator) selected(e *Entry) error {
+	if row := e.Service(); !o.only.Match(&row) {
+		return fmt.Errorf("%s: %w", e.Name, ErrUnselected)
+	}
+	return nil
+}
+
+// asRead compares what a change of the admin record was made of. The service's own writes do not matter to it, unless they decide
+// whether the row is selected.
+func (o *Operator) asRead(e *Entry) []clientv3.Cmp {
+	same := []clientv3.Cmp{unchanged(o.keys.Admin(e.Name), e.Admin.Rev)}
+	if o.only != (Filter{}) {
+		same = append(same, unchanged(o.keys.Record(e.Name), e.Record.Rev), unchanged(o.keys.Alive(e.Name), e.Alive.Rev))
+	}
+	return same
 }
 
 // errNotSo is an answer of etcd that it wrote what is not there.
@@ -191,7 +219,9 @@ func (o *Operator) retry(ctx context.Context, name Name, make func(*Entry) (clie
 // read gives the keys of a name at one revision.
 func (o *Operator) read(ctx context.Context, name Name) (*Entry, error) {
 	keys := o.keys.of(name)
-	resp, err := o.client.Txn(ctx).Then(keys.readAll()...).Commit()
+	resp, err := o.client.Txn(ctx).Then(
+		clientv3.OpGet(string(keys.alive)), clientv3.OpGet(string(keys.record)), clientv3.OpGet(string(keys.admin)),
+	).Commit()
 	if err != nil {
 		return nil, err
 	}
@@ -219,4 +249,8 @@ func (o *Operator) Get(ctx context.Context, name Name) (*Service, []Warning, err
 	}
 	row := e.Service()
 	return &row, e.Warnings(o.keys), nil
+}
+
+func unchanged(key string, rev int64) clientv3.Cmp {
+	return clientv3.Compare(clientv3.ModRevision(key), "=", rev)
 }

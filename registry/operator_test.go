@@ -97,6 +97,11 @@ func TestOperatorRefusals(t *testing.T) {
 		if *row.Status != registry.Disabled {
 			t.Errorf("created: %+v", row)
 		}
+		// What was said of one that is not there, or was forgotten, is there to be taken back.
+		if row := want(t, o, "svc/none", registry.ToEnable()); *row.Status != registry.Enabled {
+			t.Errorf("taken back: %+v", row)
+		}
+		want(t, o, "svc/none", registry.ToDisable("not yet"))
 		g := r.process(t).register(t, "svc/none", 2*time.Second)
 		if row := r.row(t, "svc/none"); *row.Status != registry.Disabled || row.State != registry.Up {
 			t.Errorf("what was said before it came: %s %s", *row.Status, row.State)

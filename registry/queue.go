@@ -2,17 +2,17 @@ package registry
 
 import (
 	"context"
-	"fmt"
+	"math"
+	"slices"
 	"sync"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
 
 	"github.com/hbctl/hbctl/lease"
 )
-
-type responseOp = pb.ResponseOp
 
 const (
 	// maxBatch is how many transactions are nested in one. etcd's default --max-txn-ops of 128 holds for the number of nested
@@ -28,27 +28,29 @@ const (
 
 // queue gathers the transactions of a process into few: what arrives while others are under way goes out together.
 type queue struct {
-	client Client
-	mu     sync.Mutex
-	items  []queued
-	some   chan struct{}
+	conn     grpc.ClientConnInterface
+	options  []grpc.CallOption
+	answered func([]*op) // is given ops that have their outcome
+	mu       sync.Mutex
+	items    []*op // those before head are gone
+	head     int
+	some     chan struct{}
 }
 
-type queued struct {
-	keys nameKeys
-	op   *op
-}
-
-func newQueue(client Client) *queue {
-	return &queue{client: client, some: make(chan struct{}, committers)}
-}
-
-func (q *queue) submit(keys nameKeys, o *op) {
-	for _, operation := range o.then {
-		o.bytes += len(operation.ValueBytes())
+func newQueue(conn grpc.ClientConnInterface, answered func([]*op)) *queue {
+	return &queue{
+		conn: conn, answered: answered, some: make(chan struct{}, committers),
+		options: []grpc.CallOption{
+			grpc.ForceCodecV2(newAnswerCodec()),
+			grpc.MaxCallRecvMsgSize(math.MaxInt32), // what is read may be larger than the 4 MiB that gRPC takes by itself
+		},
 	}
+}
+
+func (q *queue) submit(o *op) {
+	o.bytes = o.size()
 	q.mu.Lock()
-	q.items = append(q.items, queued{keys: keys, op: o})
+	q.items = append(q.items, o)
 	q.mu.Unlock()
 }
 
@@ -56,7 +58,7 @@ func (q *queue) submit(keys nameKeys, o *op) {
 // together.
 func (q *queue) flush() {
 	q.mu.Lock()
-	some := len(q.items) > 0
+	some := len(q.items) > q.head
 	q.mu.Unlock()
 	if some {
 		q.wake()
@@ -86,74 +88,93 @@ func (q *queue) work(ctx context.Context) {
 	}
 }
 
+// help commits one batch, if there is one that nobody has taken yet, and lets the committers see to the rest and to what comes
+// of it.
+func (q *queue) help(ctx context.Context) {
+	if batch := q.next(); len(batch) > 0 {
+		q.commit(ctx, batch)
+	}
+	q.flush()
+}
+
 // next takes as much as fits one transaction. A name has one op under way at most, so no key is in a batch twice, which
 // etcd would refuse.
-func (q *queue) next() []queued {
+func (q *queue) next() []*op {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	bytes, n := 0, 0
-	for _, item := range q.items[:min(len(q.items), maxBatch)] {
-		bytes += item.op.size()
+	waiting := q.items[q.head:]
+	for _, o := range waiting[:min(len(waiting), maxBatch)] {
+		bytes += o.bytes
 		if n > 0 && bytes > maxBatchBytes {
 			break
 		}
 		n++
 	}
-	batch := q.items[:n:n]
-	q.items = q.items[n:]
-	if len(q.items) > 0 {
+	batch := slices.Clone(waiting[:n])
+	clear(waiting[:n])
+	q.head += n
+	switch {
+	case q.head < len(q.items):
 		q.wake() // for the other committers
-	} else {
-		q.items = nil
+	case cap(q.items) > mostSpare:
+		q.items, q.head = nil, 0
+	default:
+		q.items, q.head = q.items[:0], 0
 	}
 	return batch
 }
 
-// commit sends the batch as one transaction of nested ones. If etcd refuses it, each is tried alone, so that a bad one does
+// commit sends the batch as one transaction of nested ones. If etcd refuses it, it is tried in parts, so that a bad one does
 // not sink the rest.
-func (q *queue) commit(ctx context.Context, batch []queued) {
-	outcomes, err := q.send(ctx, batch)
-	if err != nil && len(batch) > 1 && lease.Judge(err) != lease.Retry {
-		for _, item := range batch {
-			q.commit(ctx, []queued{item})
+func (q *queue) commit(ctx context.Context, batch []*op) {
+	err := q.send(ctx, batch)
+	if parts := divide(batch, err); len(parts) > 1 {
+		for _, part := range parts {
+			q.commit(ctx, part)
 		}
 		return
 	}
-	for i, item := range batch {
-		if err != nil {
-			item.op.done(outcome{}, err)
-			continue
-		}
-		item.op.done(outcomes[i], nil)
+	for _, o := range batch {
+		o.err = err
 	}
+	q.answered(batch)
 }
 
-func (q *queue) send(ctx context.Context, batch []queued) ([]outcome, error) {
+// divide gives the parts of a batch that are tried for themselves after the error; one means that the error is everybody's. That a
+// lease is gone is true for all that is put under it: to try each would cost as many transactions as the return of all.
+func divide(batch []*op, err error) [][]*op {
+	if err == nil || lease.Judge(err) == lease.Retry {
+		return [][]*op{batch}
+	}
+	parts := make(map[clientv3.LeaseID][]*op)
+	var order []clientv3.LeaseID
+	for _, o := range batch {
+		if parts[o.lease] == nil {
+			order = append(order, o.lease)
+		}
+		parts[o.lease] = append(parts[o.lease], o)
+	}
+	var divided [][]*op
+	if byLease := len(order) > 1 || order[0] != clientv3.NoLease; byLease && lease.Judge(err) == lease.Gone {
+		for _, id := range order {
+			divided = append(divided, parts[id])
+		}
+		return divided
+	}
+	for i := range batch {
+		divided = append(divided, batch[i:i+1:i+1])
+	}
+	return divided
+}
+
+// send carries out the batch, and gives each op its outcome.
+func (q *queue) send(ctx context.Context, batch []*op) error {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	if len(batch) == 1 {
-		item := batch[0]
-		resp, err := q.client.Txn(ctx).If(item.op.compare...).Then(item.op.then...).Else(item.op.orElse...).Commit()
-		if err != nil {
-			return nil, err
-		}
-		return []outcome{item.keys.result(resp.Succeeded, resp.Header.Revision, resp.Responses)}, nil
+	a := &answer{}
+	if err := q.conn.Invoke(ctx, pb.KV_Txn_FullMethodName, request(batch), a, q.options...); err != nil {
+		return clientv3.ContextError(ctx, err)
 	}
-	nested := make([]clientv3.Op, len(batch))
-	for i, item := range batch {
-		nested[i] = clientv3.OpTxn(item.op.compare, item.op.then, item.op.orElse)
-	}
-	resp, err := q.client.Txn(ctx).Then(nested...).Commit()
-	if err != nil {
-		return nil, err
-	}
-	if len(resp.Responses) != len(batch) {
-		return nil, fmt.Errorf("etcd answered %d of %d transactions", len(resp.Responses), len(batch))
-	}
-	outcomes := make([]outcome, len(batch))
-	for i, item := range batch {
-		one := resp.Responses[i].GetResponseTxn()
-		outcomes[i] = item.keys.result(one.GetSucceeded(), resp.Header.Revision, one.GetResponses())
-	}
-	return outcomes, nil
+	return a.outcomes(batch)
 }

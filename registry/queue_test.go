@@ -16,6 +16,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -25,16 +26,14 @@ import (
 	"github.com/hbctl/hbctl/lease"
 )
 
-// committer is a client whose transactions a test answers. Names says which names one is about.
+// committer is an etcd whose transactions a test answers. Names says which names one is about.
 type committer struct {
-	Client
+	grpc.ClientConnInterface
 	commit func(ctx context.Context, names []string) error
 
 	mu  sync.Mutex
 	got [][]string // the names of each transaction, in order
 }
-
-func (c *committer) Txn(ctx context.Context) clientv3.Txn { return &txn{c: c, ctx: ctx} }
 
 func (c *committer) transactions() [][]string {
 	c.mu.Lock()
@@ -42,35 +41,34 @@ func (c *committer) transactions() [][]string {
 	return slices.Clone(c.got)
 }
 
-type txn struct {
-	c    *committer
-	ctx  context.Context
-	then []clientv3.Op
-}
-
-func (x *txn) If(...clientv3.Cmp) clientv3.Txn       { return x }
-func (x *txn) Then(then ...clientv3.Op) clientv3.Txn { x.then = then; return x }
-func (x *txn) Else(...clientv3.Op) clientv3.Txn      { return x }
-func (x *txn) Commit() (*clientv3.TxnResponse, error) {
-	resp := &clientv3.TxnResponse{Header: &pb.ResponseHeader{Revision: 9}, Succeeded: true}
+func (c *committer) Invoke(ctx context.Context, _ string, req, reply any, _ ...grpc.CallOption) error {
+	resp := &pb.TxnResponse{Header: &pb.ResponseHeader{Revision: 9}, Succeeded: true}
 	var names []string
-	for _, o := range x.then {
-		if o.IsTxn() {
-			_, then, _ := o.Txn()
-			o = then[0]
+	for _, one := range req.(*pb.TxnRequest).Success {
+		if txn := one.GetRequestTxn(); txn != nil {
+			one = txn.Success[0]
 			resp.Responses = append(resp.Responses, &pb.ResponseOp{Response: &pb.ResponseOp_ResponseTxn{ResponseTxn: &pb.TxnResponse{Succeeded: true}}})
 		}
-		names = append(names, string(o.KeyBytes()))
+		names = append(names, string(one.GetRequestPut().GetKey()))
 	}
-	x.c.mu.Lock()
-	x.c.got = append(x.c.got, names)
-	x.c.mu.Unlock()
-	if x.c.commit != nil {
-		if err := x.c.commit(x.ctx, names); err != nil {
-			return nil, err
+	c.mu.Lock()
+	c.got = append(c.got, names)
+	c.mu.Unlock()
+	if c.commit != nil {
+		if err := c.commit(ctx, names); err != nil {
+			return err
 		}
 	}
-	return resp, nil
+	raw, err := proto.Marshal(resp)
+	reply.(*answer).raw = raw
+	return err
+}
+
+// tell gives each op its answer, as a registry does.
+func tell(ops []*op) {
+	for _, o := range ops {
+		o.answered(o.outcome, o.err)
+	}
 }
 
 // results collects how ops ended, by name.
@@ -79,8 +77,10 @@ type results struct {
 	err map[string][]error
 }
 
-func (r *results) submit(q *queue, name string) {
-	q.submit(nameKeys{record: name}, &op{then: []clientv3.Op{clientv3.OpPut(name, "v")}, done: func(out outcome, err error) {
+func (r *results) submit(q *queue, name string) { r.submitUnder(q, clientv3.NoLease, name) }
+
+func (r *results) submitUnder(q *queue, id clientv3.LeaseID, name string) {
+	q.submit(&op{keys: nameKeys{record: []byte(name)}, lease: id, record: []byte("v"), answered: func(out outcome, err error) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if err == nil && (!out.applied || out.revision != 9) {
@@ -93,7 +93,7 @@ func (r *results) submit(q *queue, name string) {
 // onQueue runs the test against a queue with its committers, in fake time.
 func onQueue(t *testing.T, c *committer, test func(q *queue, r *results)) {
 	synctest.Test(t, func(*testing.T) {
-		q, r := newQueue(c), &results{err: make(map[string][]error)}
+		q, r := newQueue(c, tell), &results{err: make(map[string][]error)}
 		ctx, cancel := context.WithCancel(context.Background())
 		var running sync.WaitGroup
 		for range committers {
@@ -145,6 +145,47 @@ func TestOneBadOpDoesNotSinkTheRest(t *testing.T) {
 			}
 			if got := c.transactions(); len(got) != 1+len(names) || len(got[0]) != len(names) {
 				t.Errorf("%v: transactions %v, want one of all and then each alone", refusal, got)
+			}
+		})
+	}
+}
+
+// That a lease is gone is said once for all that is put under it, however many they are: to try each alone would cost those that come
+// back after an outage more transactions than their return. Who is on another lease, or on none, has nothing to do with it.
+func TestGoneLeaseIsToldToAllOnIt(t *testing.T) {
+	for _, refusal := range judged(t, lease.Gone) {
+		c := &committer{commit: func(_ context.Context, names []string) error {
+			if slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, "gone") }) {
+				return refusal
+			}
+			return nil
+		}}
+		onQueue(t, c, func(q *queue, r *results) {
+			under := map[string]clientv3.LeaseID{"gone1": 1, "a": 2, "gone2": 1, "b": 2, "none": clientv3.NoLease, "gone3": 1}
+			for _, name := range slices.Sorted(maps.Keys(under)) {
+				r.submitUnder(q, under[name], name)
+			}
+			q.flush()
+			synctest.Wait()
+			for name, id := range under {
+				var want error
+				if id == 1 {
+					want = refusal
+				}
+				if got := r.ended()[name]; len(got) != 1 || !errors.Is(got[0], want) {
+					t.Errorf("%v: %s ended with %v, want once %v", refusal, name, got, want)
+				}
+			}
+			if got := c.transactions(); len(got) != 1+3 {
+				t.Errorf("%v: transactions %v, want one of all and then one a lease", refusal, got)
+			}
+			for _, name := range []string{"gone4", "gone5"} {
+				r.submitUnder(q, 1, name)
+			}
+			q.flush()
+			synctest.Wait()
+			if got := c.transactions(); len(got) != 1+3+1 || len(r.ended()["gone4"]) != 1 || len(r.ended()["gone5"]) != 1 {
+				t.Errorf("%v: transactions %v, want one more for all on one lease", refusal, got)
 			}
 		})
 	}
@@ -221,52 +262,41 @@ func TestOpsGather(t *testing.T) {
 }
 
 // largeOp gives an op as registrations submit them, with names of this length and values of this size.
-func largeOp(name string, bytes int) (nameKeys, *op) {
+func largeOp(name string, bytes int) *op {
 	k := Keys{prefix: DefaultPrefix}.of(Name{Binary: name, Host: name})
-	value := strings.Repeat("v", bytes)
-	return k, &op{
-		compare: []clientv3.Cmp{unchanged(k.alive, 0), unchanged(k.record, 0), unchanged(k.admin, 0)},
-		then:    []clientv3.Op{clientv3.OpPut(k.record, value), clientv3.OpPut(k.alive, value)},
-		orElse:  k.readAll(),
+	value := make([]byte, bytes)
+	return &op{
+		keys: k, record: value, holder: value, elseRead: true,
+		compare: []comparison{{k.alive, 0}, {k.record, 0}, {k.admin, 0}},
 	}
 }
 
-// encoded adds up what the op weighs in a request: its compares as they are, keys and values of its operations, and framing.
-func encoded(o *op) int {
-	n := 16
-	for i := range o.compare {
-		n += proto.Size(o.compare[i].GetCompare()) + 4
-	}
-	for _, one := range append(slices.Clone(o.then), o.orElse...) {
-		n += len(one.KeyBytes()) + len(one.ValueBytes()) + 24
-	}
-	return n
-}
+// encoded is what the op weighs in a request.
+func encoded(o *op) int { return proto.Size(request([]*op{o})) }
 
 func TestBatchesFitIntoARequest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		q := newQueue(nil)
+		q := newQueue(nil, tell)
 		count := rapid.IntRange(1, 500).Draw(t, "ops")
 		nameBytes, valueBytes := rapid.IntRange(1, MaxNameBytes).Draw(t, "name"), rapid.IntRange(0, MaxValueBytes).Draw(t, "value")
 		for i := range count {
 			name := fmt.Sprintf("%0*d", max(nameBytes, 3), i)
-			k, o := largeOp(name, valueBytes)
-			q.submit(k, o)
+			q.submit(largeOp(name, valueBytes))
 		}
 		seen := 0
 		for batch := q.next(); len(batch) > 0; batch = q.next() {
 			size := 0
-			for _, item := range batch {
-				if !strings.HasSuffix(item.keys.alive, fmt.Sprintf("%03d", seen%1000)) {
-					t.Fatalf("op %d is %s", seen, item.keys.alive)
+			for _, o := range batch {
+				if !strings.HasSuffix(string(o.keys.alive), fmt.Sprintf("%03d", seen%1000)) {
+					t.Fatalf("op %d is %s", seen, o.keys.alive)
 				}
 				seen++
-				size += encoded(item.op)
+				size += encoded(o)
 			}
 			if len(batch) > 120 || len(batch) > 1 && size >= 1<<20 {
 				t.Fatalf("a batch of %d with %d bytes", len(batch), size)
 			}
-			if rest := len(q.items); rest > 0 && len(batch) < 120 && size+encoded(q.items[0].op) < 1<<19 {
+			if rest := len(q.items) - q.head; rest > 0 && len(batch) < 120 && size+encoded(q.items[q.head]) < 1<<19 {
 				t.Fatalf("a batch of %d with %d bytes only, though there are %d more", len(batch), size, rest)
 			}
 		}
@@ -284,15 +314,15 @@ func TestEtcdTakesTheLargestBatches(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		q := newQueue(client)
+		q := newQueue(client.ActiveConnection(), tell)
 		const count = 500
 		var mu sync.Mutex
 		done := 0
 		for _, bytes := range []int{0, 4 << 10, MaxValueBytes} {
 			for i := range count {
 				name := fmt.Sprintf("%0*d", MaxNameBytes-6, bytes*1000+i)
-				k, o := largeOp(name, bytes)
-				o.done = func(out outcome, err error) {
+				o := largeOp(name, bytes)
+				o.answered = func(out outcome, err error) {
 					mu.Lock()
 					defer mu.Unlock()
 					if err != nil || !out.applied {
@@ -300,17 +330,14 @@ func TestEtcdTakesTheLargestBatches(t *testing.T) {
 					}
 					done++
 				}
-				q.submit(k, o)
+				q.submit(o)
 			}
 		}
 		for batch := q.next(); len(batch) > 0; batch = q.next() {
-			outcomes, err := q.send(t.Context(), batch)
-			if err != nil {
+			if err := q.send(t.Context(), batch); err != nil {
 				t.Fatalf("a batch of %d: %v", len(batch), err)
 			}
-			for i, item := range batch {
-				item.op.done(outcomes[i], nil)
-			}
+			tell(batch)
 		}
 		after, err := client.Get(t.Context(), "x")
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/hbctl/hbctl/lease"
@@ -16,18 +17,16 @@ import (
 // Registration keeps one instance published, from Register until it ends. Its methods may be called concurrently.
 type Registration struct {
 	registry *Registry
-	name     Name
-	keys     nameKeys
-	id       string // random; in the alive key, so that a lost answer can be recognised
-	number   int64  // of its watches; owned by the keyWatch
+	id       uuid.UUID // random; in the alive key, so that a lost answer can be recognised
+	number   int64     // of its watches; owned by the keyWatch
 
 	presence atomic.Pointer[presence] // nil: not known to be published
 	petted   atomic.Pointer[time.Time]
-	first    chan struct{} // closed when the first outcome is known
-	done     chan struct{} // closed when it has ended and nothing of it is left to do
 
 	mu      sync.Mutex
 	public  publicState
+	first   chan struct{} // closed and dropped when the first outcome is known
+	done    chan struct{} // closed when it has ended and nothing of it is left to do; made when asked for
 	period  *trustedPeriod
 	changed chan struct{} // closed and replaced when the presence changes; made when asked for
 
@@ -46,8 +45,8 @@ type publicState struct {
 	why      error // why it is not published
 	err      error // why it ended
 	forced   bool
-	settled  bool  // the first outcome is known
-	firstErr error // and this is it
+	over     bool  // it has ended and nothing of it is left to do
+	firstErr error // the first outcome, once first is closed
 }
 
 type trustedPeriod struct {
@@ -70,6 +69,9 @@ type RegistrationStatus struct {
 	Fences      int64         // times that the lease was fenced
 	LongestGap  time.Duration // longest time between two answered renewals
 }
+
+// keys makes the names of its keys: to keep them would cost more than to make them for the few times that they are needed.
+func (g *Registration) keys() nameKeys { return g.registry.keys.of(g.name) }
 
 // Name gives the name.
 func (g *Registration) Name() Name { return g.name }
@@ -117,7 +119,8 @@ func (g *Registration) Status() RegistrationStatus {
 }
 
 // Trusted gives a context of this trusted period: it ends when the process may no longer act as this incarnation. Its cause
-// says why. When there is no trusted period it gives one that has ended.
+// says why. When there is no trusted period it gives one that has ended. It ends by a timer, which may be late in a process
+// that wakes: ask Valid before a step that must not be done twice.
 func (g *Registration) Trusted() context.Context {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -172,7 +175,27 @@ func (g *Registration) WaitTrusted(ctx context.Context) (context.Context, error)
 }
 
 // Done is closed when the registration has ended and etcd knows, or need not.
-func (g *Registration) Done() <-chan struct{} { return g.done }
+func (g *Registration) Done() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.done == nil { // most are never asked
+		g.done = make(chan struct{})
+		if g.public.over {
+			close(g.done)
+		}
+	}
+	return g.done
+}
+
+// close says that it has ended and nothing of it is left to do.
+func (g *Registration) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.public.over = true
+	if g.done != nil {
+		close(g.done)
+	}
+}
 
 // Err is nil while the registration lives. Afterwards it is ErrClosed (Close, Fail, its context), ErrReplaced or ErrEvicted.
 // It is set when the end is decided, which may be before Done.
@@ -205,8 +228,8 @@ func (g *Registration) SetWatchdog(every time.Duration) {
 // Update changes zone, labels and endpoints, and returns once the record is committed. It returns ErrInvalid or ErrTooLarge
 // and changes nothing when the result is not valid, ErrClosed when the registration has ended, what Err says (ErrClosed,
 // ErrReplaced, ErrEvicted) when it ends while Update waits, and the context's error when that ends first; the change is then
-// still on its way. The change runs on the goroutine that keeps all
-// registrations: it must not block or call methods of the Registry or its Registrations.
+// still on its way. The change gets a copy, whose Labels are never nil. It runs on the goroutine that keeps all registrations: it
+// must not block or call methods of the Registry or its Registrations.
 func (g *Registration) Update(ctx context.Context, change func(*Instance)) error {
 	committed := make(chan error, 1)
 	g.registry.mail.post(func() { g.registry.update(g, change, committed) })
@@ -233,13 +256,14 @@ func (g *Registration) Fail(ctx context.Context, reason string) error {
 }
 
 func (g *Registration) leave(ctx context.Context, how Ended) error {
+	done := g.Done()
 	g.registry.mail.post(func() { g.registry.end(g, how, ErrClosed) })
 	select {
-	case <-g.done:
+	case <-done:
 		return nil
 	case <-g.registry.stopped:
 		select {
-		case <-g.done:
+		case <-done:
 			return nil
 		default:
 			return ErrLeaving
@@ -281,9 +305,10 @@ func (g *Registration) explain(why error) {
 func (g *Registration) settle(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.public.settled {
-		g.public.settled, g.public.firstErr = true, err
+	if g.first != nil {
+		g.public.firstErr = err
 		close(g.first)
+		g.first = nil
 	}
 }
 

@@ -3,6 +3,9 @@ package registry_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -65,6 +68,49 @@ func TestContextEndsRegistration(t *testing.T) {
 		if s := r.row(t, "vol/node1"); cause(s) != "left" {
 			t.Errorf("cause %s", cause(s))
 		}
+	})
+}
+
+// Done tells the end to whoever asks, whether before it, while it comes, or only then.
+func TestDoneWheneverAsked(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		p := r.process(t)
+		for i := range 20 {
+			ctx, cancel := context.WithCancel(t.Context())
+			g, err := p.Register(ctx, registry.Instance{Name: registry.Name{Binary: "vol", Host: sprint(i)[4:]}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i%2 == 0 {
+				select {
+				case <-g.Done():
+					t.Fatal("done before the end")
+				default:
+				}
+			}
+			var asking sync.WaitGroup
+			for range 4 {
+				asking.Go(func() { <-g.Done() })
+			}
+			go cancel()
+			asking.Wait()
+			is(t, g.Err(), registry.ErrClosed)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		g, err := p.Register(ctx, registry.Instance{Name: registry.Name{Binary: "vol", Host: "late"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := p.count(registry.Left)
+		cancel()
+		wait(t, time.Second, "left", func() bool { return p.count(registry.Left) > left })
+		time.Sleep(time.Second)
+		select {
+		case <-g.Done():
+		default:
+			t.Error("who asks after the end is not told of it")
+		}
+		mustClose(t, g.Close)
 	})
 }
 
@@ -271,4 +317,42 @@ func TestLeavingIsNeverForgotten(t *testing.T) {
 			t.Error("the other one was hurt")
 		}
 	})
+}
+
+// Whoever wakes from a freeze and hears first that its key is gone was fenced before: that is told first, and once. Who acts on
+// fences alone, as hbctl run --on-lost does, would go on otherwise.
+func TestFencedBeforeLost(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		asleep time.Duration
+		want   []registry.EventKind
+	}{
+		{"awake", 0, []registry.EventKind{registry.Registered, registry.LostKey, registry.Registered}},
+		{"asleep for longer than its TTL", 20 * time.Second, []registry.EventKind{registry.Registered, registry.Fenced, registry.LostKey, registry.Registered}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inFakeTime(t, func(t *testing.T, r *rig) {
+				var slept atomic.Int64
+				p := r.process(t, func(cfg *registry.Config) {
+					cfg.Boottime = func() time.Duration { return time.Since(r.begin) + time.Duration(slept.Load()) }
+				})
+				g := p.register(t, "web/n1", 10*time.Second)
+				time.Sleep(30 * time.Second)
+				slept.Store(int64(test.asleep))
+				if _, err := r.client.Revoke(t.Context(), clientv3.LeaseID(g.Status().Lease)); err != nil {
+					t.Fatal(err)
+				}
+				wait(t, 10*time.Second, "back", func() bool { return p.count(registry.Registered) == 2 })
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				var kinds []registry.EventKind
+				for _, e := range p.events {
+					kinds = append(kinds, e.Kind)
+				}
+				if !slices.Equal(kinds, test.want) {
+					t.Errorf("told %v, want %v", kinds, test.want)
+				}
+			})
+		})
+	}
 }

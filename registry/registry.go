@@ -1,9 +1,12 @@
 package registry
 
 import (
+	"bufio"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,9 +35,11 @@ type Registry struct {
 	stopErr  error // what Close returned; readable once stopped is closed
 
 	// owned by the loop
+	random   io.Reader // for registration ids
 	regs     map[Name]*Registration
 	groups   map[time.Duration][]*group
 	leases   map[*lease.Lease]*group
+	scopes   map[<-chan struct{}]*scope
 	closing  bool
 	broken   broken
 	revoking int               // leases that are being revoked
@@ -56,14 +61,17 @@ func New(client Client, cfg Config) (*Registry, error) {
 		return nil, err
 	}
 	r := &Registry{
-		client: client, cfg: cfg, keys: keys, mail: newMailbox(), queue: newQueue(client), stopped: make(chan struct{}),
+		client: client, cfg: cfg, keys: keys, mail: newMailbox(), stopped: make(chan struct{}),
 		regs: make(map[Name]*Registration), groups: make(map[time.Duration][]*group), leases: make(map[*lease.Lease]*group),
+		scopes: make(map[<-chan struct{}]*scope),
+		random: bufio.NewReaderSize(rand.Reader, 512), // of 32 at once: a question to the kernel for each would be a fifth of what there is to do for one
 	}
 	r.renewer = lease.New(client, lease.Config{
 		Boottime: cfg.Boottime,
 		OnEvent:  func(e lease.Event) { r.mail.post(func() { r.onLease(e) }) },
 	})
-	r.watch = newKeyWatch(client, r.mail, r.onKey, r.onWatchLost)
+	r.queue = newQueue(client.ActiveConnection(), r.answered)
+	r.watch = newKeyWatch(r)
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r, r.start()
 }
@@ -90,12 +98,10 @@ func (r *Registry) start() error {
 	return nil
 }
 
-// loop runs everything that touches the state of a registration.
+// loop runs what touches the state of a registration, unless somebody else did already.
 func (r *Registry) loop() {
 	for {
-		for _, work := range r.mail.take() {
-			work()
-		}
+		r.mail.doPosted()
 		r.queue.flush()
 		select {
 		case <-r.mail.wake:
@@ -105,16 +111,26 @@ func (r *Registry) loop() {
 	}
 }
 
+// do does a work of the loop, at once if it can, and gets what comes of it under way.
+func (r *Registry) do(work func()) {
+	if r.mail.do(work) {
+		r.queue.flush()
+	}
+}
+
 func (r *Registry) emit(e Event) { r.cfg.OnEvent(e) }
 
 // Register publishes an instance and returns once its keys are committed. From then on it is kept published, whatever happens
 // to etcd, until Close, Fail, the end of ctx (which leaves like Close), or until it is replaced or evicted.
 //
+// The end of ctx does not wait for the work that the process does as the instance, and a successor may begin meanwhile. Whoever
+// has work to finish first registers with a context that does not end, and calls Close after it.
+//
 // It returns ErrInvalid, lease.ErrInvalid or ErrTooLarge for a bad instance; ErrDuplicate when this Registry holds the name
 // already, or is still leaving it; a ConflictError when another process does; ErrClosed; etcd's error when etcd refuses; and
 // the context's error, or context.DeadlineExceeded at the RegisterTimeout, with the reason why it was not registered until then.
 func (r *Registry) Register(ctx context.Context, in Instance) (*Registration, error) {
-	in = in.withDefaults()
+	in = in.filled()
 	if err := in.Validate(); err != nil {
 		return nil, err
 	}
@@ -125,16 +141,16 @@ func (r *Registry) Register(ctx context.Context, in Instance) (*Registration, er
 	if err != nil {
 		return nil, err
 	}
-	r.mail.post(func() { r.admit(ctx, g) })
-
 	var timeout <-chan time.Time
 	if in.RegisterTimeout > 0 {
 		timer := time.NewTimer(in.RegisterTimeout)
 		defer timer.Stop()
 		timeout = timer.C
 	}
+	first := g.first // it is dropped once it is closed
+	r.do(func() { r.admit(ctx, g) })
 	select {
-	case <-g.first:
+	case <-first:
 		if err := g.firstErr(); err != nil {
 			return nil, fmt.Errorf("registering %s: %w", in.Name, err)
 		}
@@ -149,20 +165,15 @@ func (r *Registry) Register(ctx context.Context, in Instance) (*Registration, er
 }
 
 func (r *Registry) prepare(in Instance) (*Registration, error) {
-	id, err := uuid.NewRandom()
-	if err != nil {
-		return nil, fmt.Errorf("no random registration id: %w", err)
-	}
-	g := &Registration{
-		registry: r, name: in.Name, keys: r.keys.of(in.Name), id: id.String(),
-		first: make(chan struct{}), done: make(chan struct{}),
-	}
-	g.in, g.joining = in, true
-	g.unhealthy = make(map[string]error)
+	g := &Registration{registry: r, first: make(chan struct{})}
+	g.name, g.in, g.joining = in.Name, planOf(in), true
 	if in.Health != nil {
-		g.unhealthy[gateHealth] = errNotChecked
+		g.shut(gateHealth, errNotChecked)
 	}
-	_, err = EncodeRecord(g.compose(time.Now(), in.TTL))
+	if in.surelyFits() {
+		return g, nil
+	}
+	_, err := EncodeRecord(g.compose(time.Now(), in.TTL))
 	return g, err
 }
 
@@ -185,19 +196,25 @@ func (r *Registry) admit(ctx context.Context, g *Registration) {
 		g.settle(ErrClosed)
 		g.finish(ErrClosed)
 		g.released = true
-		close(g.done)
+		g.close()
 		return
 	case r.regs[g.name] != nil:
 		g.settle(ErrDuplicate)
 		g.finish(ErrDuplicate)
 		g.released = true
-		close(g.done)
+		g.close()
 		return
 	}
-	r.regs[g.name] = g
-	g.stopCtx = context.AfterFunc(ctx, func() {
-		r.mail.post(func() { r.end(g, Ended{Cause: CauseLeft}, fmt.Errorf("%w: %w", ErrClosed, context.Cause(ctx))) })
-	})
+	id, err := uuid.NewRandomFromReader(r.random)
+	if err != nil {
+		g.settle(fmt.Errorf("no random registration id: %w", err))
+		g.finish(ErrClosed)
+		g.released = true
+		g.close()
+		return
+	}
+	g.id, r.regs[g.name] = id, g
+	r.enter(ctx, g)
 	r.startGates(g)
 	r.step(g)
 }
@@ -212,7 +229,7 @@ func (r *Registry) end(g *Registration, how Ended, err error) {
 	g.vanish(err)
 	r.confirmed(g) // the others on its lease need not wait for it
 	g.settle(err)
-	g.stopCtx()
+	r.leaveScope(g)
 	g.stopGates()
 	r.answerUpdates(g, err)
 	r.answerReports(g)
@@ -240,7 +257,7 @@ func (r *Registry) release(g *Registration) {
 	if g.last != 0 && errors.Is(g.Err(), ErrClosed) {
 		r.emit(Event{Name: g.name, Kind: Left, Incarnation: g.last})
 	}
-	close(g.done)
+	g.close()
 	r.checkEmpty()
 }
 
@@ -269,11 +286,15 @@ func (r *Registry) Close(ctx context.Context) error {
 	}
 	r.stopErr = r.leaveAll(ctx)
 	r.cancel()
+	r.mail.close()
 	r.running.Wait()
 	for _, g := range r.regs { // nobody else is left to do it
 		g.finish(ErrClosed)
 		g.vanish(ErrClosed)
 		g.settle(ErrClosed)
+	}
+	for _, s := range r.scopes {
+		s.stop() // or the context, which may live on, would keep all of the Registry
 	}
 	close(r.stopped)
 	return r.stopErr

@@ -16,7 +16,8 @@ var (
 // state is what the registry's loop knows of a registration. One op at a time is under way for it; what comes next is decided
 // from the state alone (see next), so an event only ever has to correct the state.
 type state struct {
-	in        Instance
+	name      Name // never changes
+	in        plan
 	group     *group // its lease; nil: none yet
 	joining   bool   // the first outcome is open
 	busy      bool   // an op or a question is under way
@@ -36,9 +37,9 @@ type state struct {
 
 	incarnation int64 // of the alive key that is ours; 0: none
 	last        int64 // last incarnation that was ours: an eviction up to it ends the registration
-	base        *Record
+	base        base
 	recordRev   int64
-	recordOld   []byte // its value, as far as it was read or written
+	recordOld   []byte // its value, as far as it was read or written; nil, of a record that is there: what base says, see oldRecord
 	recordSeen  int64  // newest revision at which somebody was seen to write the record
 	admin       *Admin
 	adminRev    int64
@@ -56,7 +57,8 @@ type state struct {
 	timer     *time.Timer
 	watchdog  *time.Timer
 	holdUntil time.Time // no step before
-	stopCtx   func() bool
+	scope     *scope    // of the context that it ends with
+	place     int       // in it
 	stopGates context.CancelFunc
 	rival     *rival // who holds the name, while waiting for it
 }
@@ -73,6 +75,11 @@ func (s *state) gate() error {
 
 // adminKnown says that the admin record was read.
 func (s *state) adminKnown() bool { return s.adminAsOf != 0 }
+
+// settled says that all of it is published, and nothing of that is in doubt: then it is enough to ask whether it is still so.
+func (g *Registration) settled() bool {
+	return g.presence.Load() != nil && g.incarnation != 0 && g.adminKnown() && g.open() && !g.unsure && !g.loose && !g.rewatch && g.withdrawn != g.incarnation
+}
 
 // open says that the instance is to be published: it is not ending, and its gates are open.
 func (s *state) open() bool { return s.ending == nil && s.gate() == nil }

@@ -5,8 +5,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"github.com/hbctl/hbctl/lease"
 )
 
@@ -42,7 +40,9 @@ func (r *Registry) step(g *Registration) {
 	case read:
 		r.submitRead(g)
 	case acquire:
-		r.acquire(g)
+		if r.acquire(g) {
+			r.step(g)
+		}
 	case put:
 		r.submitPut(g)
 	case rewrite:
@@ -68,24 +68,40 @@ func (r *Registry) later(g *Registration, wait time.Duration) {
 // submit sends the op and lets the result run on the loop.
 func (r *Registry) submit(g *Registration, o *op, then func(outcome, error)) {
 	g.busy = true
-	o.done = func(out outcome, err error) {
-		r.mail.post(func() {
-			g.busy = false
-			then(out, err)
-			if g.incarnation != 0 && g.recordSeen > g.recordRev {
-				g.dirty, g.mend = true, true // somebody else wrote the record while the op was under way
-			}
-			g.recordSeen = 0
-			r.step(g)
-		})
+	o.answered = func(out outcome, err error) {
+		g.busy = false
+		then(out, err)
+		if g.incarnation != 0 && g.recordSeen > g.recordRev {
+			g.dirty, g.mend = true, true // somebody else wrote the record while the op was under way
+		}
+		g.recordSeen = 0
+		r.step(g)
 	}
-	r.queue.submit(g.keys, o)
+	r.queue.submit(o)
+}
+
+// answered takes over ops that have their outcome. Those who committed them look for more themselves.
+func (r *Registry) answered(ops []*op) {
+	r.mail.do(func() {
+		for _, o := range ops {
+			o.answered(o.outcome, o.err)
+		}
+	})
 }
 
 func (r *Registry) submitRead(g *Registration) {
 	wanted := g.verify
 	g.verify = false
-	r.submit(g, &op{then: g.keys.readAll()}, func(out outcome, err error) {
+	keys := g.keys()
+	o, adminRev := &op{keys: keys, read: true}, g.adminRev
+	if g.settled() {
+		// Only whether something changed is asked: of many thousands, at once after a break, nearly all are what they were.
+		o = &op{
+			keys: keys, elseRead: true,
+			compare: []comparison{{keys.alive, g.incarnation}, {keys.record, g.recordRev}, {keys.admin, g.adminRev}},
+		}
+	}
+	r.submit(g, o, func(out outcome, err error) {
 		if err != nil {
 			g.verify = g.verify || wanted
 			if lease.Judge(err) == lease.Refused {
@@ -97,7 +113,11 @@ func (r *Registry) submitRead(g *Registration) {
 		}
 		g.failures = 0
 		g.unsure = false
-		r.learn(g, out)
+		if out.read {
+			r.learn(g, out)
+		} else {
+			r.stillSo(g, out.revision, adminRev)
+		}
 		if !g.verify {
 			r.confirmed(g)
 		}
@@ -107,8 +127,7 @@ func (r *Registry) submitRead(g *Registration) {
 // submitPut writes record and alive key, if nobody else did meanwhile.
 func (r *Registry) submitPut(g *Registration) {
 	grp, now := g.group, time.Now()
-	rec := g.compose(now, grp.lease.TTL())
-	recordValue, err := encodeOwn(rec)
+	rec, recordValue, err := g.composeText(now, grp.lease.TTL())
 	if err != nil {
 		r.abort(g, err)
 		return
@@ -118,33 +137,38 @@ func (r *Registry) submitPut(g *Registration) {
 		r.abort(g, err)
 		return
 	}
+	keys, guess, adminRev := g.keys(), !g.adminKnown(), g.adminRev
+	if guess {
+		adminRev = 0 // what is not known is most likely not there
+	}
 	o := &op{
-		compare: []clientv3.Cmp{unchanged(g.keys.alive, g.replace), unchanged(g.keys.record, g.recordRev)},
-		then: []clientv3.Op{
-			clientv3.OpPut(g.keys.record, string(recordValue)),
-			clientv3.OpPut(g.keys.alive, string(holderValue), clientv3.WithLease(grp.lease.ID())),
-		},
-		orElse: g.keys.readAll(),
+		keys: keys, record: recordValue, holder: holderValue, lease: grp.lease.ID(),
+		compare: []comparison{{keys.alive, g.replace}, {keys.record, g.recordRev}, {keys.admin, adminRev}},
 	}
-	if g.adminKnown() {
-		o.compare = append(o.compare, unchanged(g.keys.admin, g.adminRev))
-	} else {
-		o.then = append(o.then, clientv3.OpGet(g.keys.admin))
-	}
-	dirty, compared, old := g.dirty, g.recordRev, g.recordOld
+	// Of a burst most names are new, and questions that need no answer would be a third of its cost: they follow where they are needed.
+	burst := r.watch.expect(now)
+	o.elseRead = !burst || !guess
+	dirty, compared := g.dirty, g.recordRev
 	g.dirty = false
 	r.submit(g, o, func(out outcome, err error) {
 		switch {
 		case err != nil:
 			g.dirty = g.dirty || dirty
-			g.looseRev, g.looseOld = compared, old
+			g.looseRev, g.looseOld = compared, g.oldRecord()
 			r.putFailed(g, grp, err)
 		case !out.applied:
 			g.dirty = g.dirty || dirty
 			g.failures = 0
-			r.learn(g, out)
+			if out.read {
+				r.learn(g, out)
+			} else {
+				g.verify = true
+			}
 		default:
-			g.recordOld = recordValue
+			g.recordOld = g.ifChanged(recordValue)
+			if guess {
+				r.learnAdmin(g, nil, out.revision)
+			}
 			r.published(g, grp, rec, out)
 		}
 	})
@@ -165,10 +189,7 @@ func (r *Registry) putFailed(g *Registration, grp *group, err error) {
 // published takes over that the put is committed: a new incarnation begins.
 func (r *Registry) published(g *Registration, grp *group, rec *Record, out outcome) {
 	g.failures, g.replace, g.rival, g.loose, g.unsure = 0, 0, nil, false, false
-	g.base, g.recordRev = rec, out.revision
-	if out.read {
-		r.learnAdmin(g, out.admin, out.revision)
-	}
+	g.base, g.recordRev = baseOf(rec), out.revision
 	r.recordWritten(g)
 	if g.group != grp {
 		return // the lease was lost while the put was under way, and the key with it
@@ -178,22 +199,22 @@ func (r *Registry) published(g *Registration, grp *group, rec *Record, out outco
 	case g.aliveAsOf > out.revision:
 		g.unsure = true // somebody changed the key before we heard that it was ours
 	case g.open():
-		r.begin(g, out.revision, out.revision)
+		r.begin(g, out.revision)
 	}
 }
 
-// begin starts an incarnation, which was there at the revision asOf.
-func (r *Registry) begin(g *Registration, incarnation, asOf int64) {
+// begin starts an incarnation.
+func (r *Registry) begin(g *Registration, incarnation int64) {
 	g.incarnation, g.last = incarnation, incarnation
 	g.appear(&presence{incarnation: incarnation, lease: g.group.lease, since: time.Now()})
-	r.watch.add(g, asOf)
 	r.emit(Event{Name: g.name, Kind: Registered, Incarnation: incarnation})
+	r.watch.add(g)
+	r.confirmed(g)
 	if g.joining {
 		g.joining = false
 		r.startWatchdog(g)
-		g.settle(nil)
+		g.settle(nil) // last: who is woken last runs first, and whoever waits for Register need not wait for the watch
 	}
-	r.confirmed(g)
 }
 
 // submitRewrite writes the record, as a report or because it changed or is missing.
@@ -214,14 +235,14 @@ func (r *Registry) submitRewrite(g *Registration) {
 	}
 	report, dirty := g.report, g.dirty
 	g.report, g.dirty = false, false
+	keys := g.keys()
 	o := &op{
-		compare: []clientv3.Cmp{unchanged(g.keys.alive, g.incarnation)},
-		then:    []clientv3.Op{clientv3.OpPut(g.keys.record, string(value))},
-		orElse:  g.keys.readAll(),
+		keys: keys, record: value, elseRead: true,
+		compare: []comparison{{keys.alive, g.incarnation}},
 	}
 	r.submit(g, o, func(out outcome, err error) {
 		if err == nil && out.applied {
-			g.failures, g.base, g.recordRev, g.recordOld = 0, rec, out.revision, value
+			g.failures, g.base, g.recordRev, g.recordOld = 0, baseOf(rec), out.revision, g.ifChanged(value)
 			r.recordWritten(g)
 			return
 		}
@@ -264,10 +285,10 @@ func (r *Registry) submitEnd(g *Registration) {
 		return
 	}
 	g.leaving, g.withdrawn = true, incarnation
+	keys := g.keys()
 	o := &op{
-		compare: []clientv3.Cmp{unchanged(g.keys.alive, incarnation)},
-		then:    []clientv3.Op{clientv3.OpPut(g.keys.record, string(value)), clientv3.OpDelete(g.keys.alive)},
-		orElse:  g.keys.readAll(),
+		keys: keys, record: value, remove: true, elseRead: true,
+		compare: []comparison{{keys.alive, incarnation}},
 	}
 	r.submit(g, o, func(out outcome, err error) {
 		g.leaving = false
@@ -280,8 +301,7 @@ func (r *Registry) submitEnd(g *Registration) {
 			r.learn(g, out)
 		default:
 			g.failures, g.incarnation, g.loose = 0, 0, false
-			g.base, g.recordRev, g.recordOld = rec, out.revision, value
-			g.base.Ended = nil
+			g.base, g.recordRev, g.recordOld = baseOf(rec), out.revision, value
 			r.detach(g)
 		}
 	})
@@ -303,10 +323,10 @@ func (r *Registry) submitSeal(g *Registration) {
 			return
 		}
 	}
+	keys := g.keys()
 	o := &op{
-		compare: []clientv3.Cmp{unchanged(g.keys.record, g.looseRev)},
-		then:    []clientv3.Op{clientv3.OpPut(g.keys.record, string(value))},
-		orElse:  g.keys.readAll(),
+		keys: keys, record: value, elseRead: true,
+		compare: []comparison{{keys.record, g.looseRev}},
 	}
 	r.submit(g, o, func(out outcome, err error) {
 		switch {
@@ -326,6 +346,11 @@ func (r *Registry) submitSeal(g *Registration) {
 func (r *Registry) lost(g *Registration, why error) {
 	if g.incarnation == 0 {
 		return
+	}
+	if grp := g.group; grp != nil && grp.lease != nil {
+		// Who wakes from a freeze may hear of the key before the fence. That it was fenced comes first: somebody may have
+		// been told that it is down, and who acts on fences alone must not go on.
+		r.tellFence(grp, grp.lease.Fences())
 	}
 	was := g.incarnation
 	g.incarnation = 0

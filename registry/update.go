@@ -12,9 +12,12 @@ func (r *Registry) update(g *Registration, change func(*Instance), committed cha
 		committed <- ErrClosed
 		return
 	}
-	in := g.in.withDefaults() // a copy, so that the change can't touch what is in use
+	in := g.in.instance(g.name).withDefaults() // a copy, so that the change can't touch what is in use
+	if in.Labels == nil {
+		in.Labels = make(map[string]string) // a change that sets one must not bring the process down
+	}
 	change(&in)
-	was := g.in
+	was := g.in.instance(g.name)
 	if in.Name != was.Name || in.TTL != was.TTL {
 		committed <- fmt.Errorf("%w: name and TTL of a registration can't be changed; register anew", ErrInvalid)
 		return
@@ -25,13 +28,14 @@ func (r *Registry) update(g *Registration, change func(*Instance), committed cha
 		committed <- err
 		return
 	}
-	old := g.in
-	g.in = was
+	old, text := g.in, g.oldRecord()
+	g.in = planOf(was)
 	if _, err := EncodeRecord(g.compose(time.Time{}, was.TTL)); err != nil {
 		g.in = old
 		committed <- err
 		return
 	}
+	g.recordOld = text // what is in etcd can't be told from the instance any more
 	g.dirty = true
 	g.waiting = append(g.waiting, committed)
 	r.step(g)

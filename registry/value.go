@@ -119,10 +119,20 @@ type Evict struct {
 }
 
 // EncodeRecord gives the JSON of an instances key's value. It returns ErrTooLarge above MaxValueBytes, as its siblings do.
-func EncodeRecord(r *Record) ([]byte, error) { return encode(r) }
+func EncodeRecord(r *Record) ([]byte, error) {
+	if value, ok := quickWrite(r, sortedLabels(r.Labels)); ok && len(value) <= MaxValueBytes {
+		return value, nil
+	}
+	return encode(r)
+}
 
 // EncodeHolder gives the JSON of an alive key's value.
-func EncodeHolder(h *Holder) ([]byte, error) { return encode(h) }
+func EncodeHolder(h *Holder) ([]byte, error) {
+	if value, ok := quickWriteHolder(h); ok && len(value) <= MaxValueBytes {
+		return value, nil
+	}
+	return encode(h)
+}
 
 // EncodeAdmin gives the JSON of an admin key's value.
 func EncodeAdmin(a *Admin) ([]byte, error) { return encode(a) }
@@ -141,11 +151,47 @@ func encode(v any) ([]byte, error) {
 // DecodeRecord reads the value of an instances key. Any value that is not a JSON object of schema 1 is an error which says
 // why; nothing in it is trusted then.
 func DecodeRecord(value []byte) (*Record, error) {
+	return decodeRecord(value, new(lastTexts))
+}
+
+// A Decoder decodes one value after the other, and makes no second copy of what the value before said too, as of two records of
+// one name: they may share labels and endpoints, which must not be changed. The zero value is ready.
+type Decoder struct{ last lastTexts }
+
+// Record reads the value of the instances key of the name, as DecodeRecord does.
+func (d *Decoder) Record(name Name, value []byte) (*Record, error) {
+	d.last.binary, d.last.host = name.Binary, name.Host
+	r, err := decodeRecord(value, &d.last)
+	if err == nil {
+		d.last.labels, d.last.endpoints = r.Labels, r.Endpoints
+	}
+	return r, err
+}
+
+func decodeRecord(value []byte, last *lastTexts) (*Record, error) {
+	if r := quickRecord(value, last); r != nil {
+		return r, nil
+	}
+	return slowRecord(value)
+}
+
+func slowRecord(value []byte) (*Record, error) {
 	return decodeAs(value, func(r *Record) *int { return &r.Schema })
 }
 
 // DecodeHolder reads the value of an alive key, as DecodeRecord does.
 func DecodeHolder(value []byte) (*Holder, error) {
+	return decodeHolder(value, false)
+}
+
+func decodeHolder(value []byte, forRow bool) (*Holder, error) {
+	if h := quickHolder(value, forRow); h != nil {
+		return h, nil
+	}
+	return slowHolder(value)
+}
+
+func slowHolder(value []byte) (*Holder, error) {
 	return decodeAs(value, func(h *Holder) *int { return &h.Schema })
 }
 

@@ -39,7 +39,7 @@ func BenchmarkViewMemory(b *testing.B) {
 				runtime.GC()
 				runtime.ReadMemStats(&before)
 				head := s.view(testRules(registry.Filter{}))
-				acknowledged := head.clone()
+				acknowledged := head.Clone()
 				runtime.GC()
 				runtime.ReadMemStats(&after)
 				b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(n), "B/instance")
@@ -75,14 +75,51 @@ func BenchmarkDiff(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			r, s := testRules(registry.Filter{}), crowd(n)
 			view := s.view(r)
+			names, _ := s.names(r.keys)
+			b.ReportAllocs()
 			for b.Loop() {
-				b.StopTimer()
-				l := s.listing(r)
-				b.StartTimer()
-				if step := r.diff(view, l); len(step.events) > 0 {
+				if step := compared(r, view, names); len(step.events) > 0 {
 					b.Fatal(tell(step.events))
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkCompare measures what a reader costs who was away while every record was written: finding what became of each.
+func BenchmarkCompare(b *testing.B) {
+	const n = 50_000
+	r, s := testRules(registry.Filter{}), crowd(n)
+	view := s.view(r)
+	for i := range n {
+		s.txn(putRecord(name(i), func(r *registry.Record) { r.Zone, r.Labels = "other", map[string]string{"rack": "r1"} }))
+	}
+	names, _ := s.names(r.keys)
+	b.ReportAllocs()
+	for b.Loop() {
+		if step := compared(r, view, names); len(step.events) != n {
+			b.Fatal(len(step.events))
+		}
+	}
+}
+
+func compared(r rules, view *View, names []registry.NameKeys) step {
+	c := r.compare(view, view.revision)
+	for i := range names {
+		c.take(&names[i])
+	}
+	return c.end(nil)
+}
+
+// BenchmarkQueue hands a batch from the stream to the reader.
+func BenchmarkQueue(b *testing.B) {
+	q := newQueue(DefaultStaleAfter, defaultLimits)
+	it := item{batch: Batch{Kind: Changes, Events: make([]Event, 1)}, patch: &patch{}}
+	b.ReportAllocs()
+	for b.Loop() {
+		q.put(it)
+		if _, err := q.next(b.Context()); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

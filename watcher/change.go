@@ -2,7 +2,7 @@ package watcher
 
 import (
 	"cmp"
-	"reflect"
+	"maps"
 	"slices"
 	"strings"
 
@@ -84,10 +84,13 @@ func (c *change) suspects(head int64, known *cell) (opened *suspect, closed bool
 }
 
 // events gives what is told, in this order: the end of one incarnation, the begin of the next, other changes, status,
-// forgotten, warnings.
-func (c *change) events(keys registry.Keys) []Event {
-	c.was, c.is, c.row = c.before.Service(), c.after.Service(), c.seen.Service()
-	out := c.presence()
+// forgotten, warnings. They are appended to out, which is empty.
+func (c *change) events(keys registry.Keys, out []Event) []Event {
+	c.was, c.is = c.before.Service(), c.after.Service()
+	if c.row = c.is; c.after != c.seen {
+		c.row = c.seen.Service()
+	}
+	out = append(out, c.presence()...)
 	wasRow, isRow := c.before.Listed(), c.after.Listed()
 	if c.is.State == registry.Down {
 		isRow = c.seen.Listed() // it is believed in no longer
@@ -258,15 +261,26 @@ func (c *change) status() Kind {
 // differs says that the row changed in what is worth telling. A report alone is not: it would make every beat of every
 // service an event.
 func (c *change) differs(statusTold bool) bool {
-	rows := [2]registry.Service{c.was, c.is}
-	for i := range rows {
-		rows[i].ReportCount, rows[i].UpdatedAt = nil, nil
-		if statusTold {
-			rows[i].Status, rows[i].DisabledReason, rows[i].DisabledBy, rows[i].DisabledAt = nil, nil, nil, nil
-		}
-	}
-	return !reflect.DeepEqual(rows[0], rows[1])
+	a, b := &c.was, &c.is
+	return a.Binary != b.Binary || a.Host != b.Host || a.State != b.State || a.Present != b.Present ||
+		!equal(a.Zone, b.Zone) || !equal(a.ForcedDown, b.ForcedDown) || !equal(a.ForcedReason, b.ForcedReason) ||
+		!equal(a.ForcedBy, b.ForcedBy) || !equal(a.ForcedAt, b.ForcedAt) || !equal(a.Cause, b.Cause) ||
+		!equal(a.CauseReason, b.CauseReason) || !equal(a.Since, b.Since) || !equal(a.CreatedAt, b.CreatedAt) ||
+		!equal(a.TTLSeconds, b.TTLSeconds) || !equal(a.Incarnation, b.Incarnation) || !equal(a.Lease, b.Lease) ||
+		!equal(a.Expiring, b.Expiring) || (a.Labels == nil) != (b.Labels == nil) || !maps.Equal(a.Labels, b.Labels) ||
+		(a.Endpoints == nil) != (b.Endpoints == nil) || !slices.Equal(a.Endpoints, b.Endpoints) ||
+		!statusTold && c.statusDiffers()
 }
+
+// statusDiffers says that what an operator wants, or what he said of it, is not what it was.
+func (c *change) statusDiffers() bool {
+	a, b := &c.was, &c.is
+	return !equal(a.Status, b.Status) || !equal(a.DisabledReason, b.DisabledReason) ||
+		!equal(a.DisabledBy, b.DisabledBy) || !equal(a.DisabledAt, b.DisabledAt)
+}
+
+// equal compares what is not known where it is nil. Times of rows are all in UTC.
+func equal[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // absent gives the row without its alive key. A record that went in the same revision still tells the zone.
 func (c *change) absent() registry.Service {

@@ -34,6 +34,12 @@
 // Past 4,096 waiting events or 1 MiB of keys and values the stream is dropped, and resumed from its revision when the reader
 // has taken them: history in etcd is the buffer. More than 10,000 revisions behind, differences are told instead.
 //
+// # Many readers
+//
+// A [Hub] shares one watch among any number of readers of a process: etcd sends every event once. Each reader begins with a Snapshot
+// and goes at its own pace. Behind 32,768 events or 16 MiB of keys and values it is told the differences when it comes back, found
+// from what it was told last of the names that changed.
+//
 // # Suspicion
 //
 // A key that is gone is evidence of a death and no proof: an operator may have deleted it, and etcd itself revokes live leases when

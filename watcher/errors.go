@@ -19,4 +19,6 @@ var (
 	ErrUnreachable = errors.New("etcd can't be reached")
 	// ErrBusy refuses a second Watch while one runs: a Watcher has one position.
 	ErrBusy = errors.New("this watcher is in use already")
+	// ErrHubEnded ends the readers of a Hub whose Run was ended by its context.
+	ErrHubEnded = errors.New("the hub has ended")
 )

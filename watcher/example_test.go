@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -107,7 +109,7 @@ watching:
 		for _, event := range batch.Events {
 			switch event.Kind {
 			case watcher.Suspect:
-				fmt.Println("suspect", event.Name, *event.Cause) // nothing to do yet
+				fmt.Println("suspect", event.Name) // nothing to do yet
 			case watcher.Cleared:
 				fmt.Println("cleared", event.Name) // it lives, under another incarnation
 				break watching
@@ -120,6 +122,49 @@ watching:
 		log.Fatal(err)
 	}
 	// Output:
-	// suspect cinder-volume/node1 deleted
+	// suspect cinder-volume/node1
 	// cleared cinder-volume/node1
+}
+
+// A process with many readers watches etcd once.
+func ExampleHub() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	server, err := devserver.Start(ctx, devserver.Config{Listen: "127.0.0.1:0"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{server.Endpoint()}, Logger: zap.NewNop()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	hub, err := watcher.NewHub(client, watcher.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := hub.Run(ctx); err != nil {
+			log.Fatal(err)
+		}
+	})
+	var told atomic.Int64
+	for range 3 {
+		running.Go(func() {
+			for batch, err := range hub.Watch(ctx) {
+				if err != nil {
+					return // the hub has ended
+				}
+				if batch.Kind == watcher.Snapshot && told.Add(1) == 3 {
+					cancel() // enough seen
+				}
+			}
+		})
+	}
+	running.Wait()
+	fmt.Println(told.Load(), "readers, one watch")
+	// Output: 3 readers, one watch
 }

@@ -13,19 +13,32 @@ type rules struct {
 	keys      registry.Keys
 	selection selection
 	confirm   bool // a key that goes unannounced makes a suspect, and no down yet
+
+	scratch *scratch // of a session, whose rules are used by one goroutine; nil: one is made for each step
 }
 
 // A step is what one revision, or one comparison, means to a reader.
 type step struct {
 	events []Event // sorted by name
 	patch  patch   // how the view moves when the reader has taken the events
+
+	scratch *scratch
+}
+
+// step begins one.
+func (r rules) step(revision int64) step {
+	s := step{patch: patch{revision: revision}, scratch: r.scratch}
+	if s.scratch == nil {
+		s.scratch = &scratch{}
+	}
+	return s
 }
 
 // fold tells what all of the events of one revision mean to a reader who was told the view. The view is not changed. It does
 // no I/O: an event whose cause only etcd knows names the lease to ask about. Live says that the revision was received as it
 // happened.
 func (r rules) fold(v *View, revision int64, events []*mvccpb.Event, live bool) step {
-	s := step{patch: patch{revision: revision}}
+	s := r.step(revision)
 	after := make(map[registry.Name]*cell, len(events))
 	var foreign []Event
 	for _, ev := range events {
@@ -54,7 +67,7 @@ func (r rules) fold(v *View, revision int64, events []*mvccpb.Event, live bool) 
 		}
 	}
 	for _, name := range sortedNames(after) {
-		s.add(r, v, name, after[name], &change{revision: revision, live: live})
+		s.add(r, v, name, after[name], change{revision: revision, live: live})
 	}
 	s.events = append(s.events, foreign...)
 	return s
@@ -62,24 +75,27 @@ func (r rules) fold(v *View, revision int64, events []*mvccpb.Event, live bool) 
 
 // confirm tells the downs of suspects whose window is over. What is there does not change.
 func (r rules) confirmed(v *View, names []registry.Name) step {
-	s := step{patch: patch{revision: v.revision}}
+	s := r.step(v.revision)
 	for _, name := range slices.SortedFunc(slices.Values(names), registry.Name.Compare) {
 		now := v.cells[name]
 		if now == nil {
 			now = &cell{}
 		}
-		s.add(r, v, name, now, &change{revision: v.revision, confirmed: true})
+		s.add(r, v, name, now, change{revision: v.revision, confirmed: true})
 	}
 	return s
 }
 
 // add tells what became of one name.
-func (s *step) add(r rules, v *View, name registry.Name, after *cell, c *change) {
-	known := v.cells[name]
-	c.known = known.entry(name)
-	c.seen = after.decode(c.known)
+func (s *step) add(r rules, v *View, name registry.Name, after *cell, how change) {
+	known, b := v.cells[name], s.scratch
+	known.decode(&b.known, &registry.Entry{Name: name}, b)
+	after.decode(&b.seen, &b.known, b)
+	c := &b.change
+	*c = how
+	c.known, c.seen = &b.known, &b.seen
 	if c.seen.Alive.Rev != c.known.Alive.Rev {
-		after.slim(c.seen)
+		after.slim(c.seen.Alive.Holder)
 	}
 	c.suspicious = r.confirm
 	c.believe(known, after, v.suspects[name])
@@ -91,7 +107,8 @@ func (s *step) add(r rules, v *View, name registry.Name, after *cell, c *change)
 		s.patch.suspects[name] = opened
 	}
 	owed := v.owed[name]
-	events, owes := r.selection.keep(c, c.events(r.keys), owed)
+	s.scratch.events = c.events(r.keys, s.scratch.events[:0])
+	events, owes := r.selection.keep(c, s.scratch.events, owed)
 	s.events = append(s.events, events...)
 	if owes != owed {
 		if s.patch.owed == nil {

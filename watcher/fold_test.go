@@ -3,6 +3,7 @@ package watcher
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -454,10 +455,10 @@ func TestDiff(t *testing.T) {
 			for _, writes := range tt.unseen {
 				s.txn(writes...)
 			}
-			got := r.diff(view, s.listing(r))
+			got := s.diff(r, view)
 			wantLines(t, tell(got.events), tt.want)
 			view.apply(&got.patch)
-			if again := r.diff(view, s.listing(r)); len(again.events)+len(again.patch.cells)+len(again.patch.foreign) > 0 {
+			if again := s.diff(r, view); len(again.events)+len(again.patch.cells)+len(again.patch.foreign) > 0 {
 				t.Errorf("a second comparison still finds %v", tell(again.events))
 			}
 			if want := s.view(r); !maps.Equal(view.foreign, want.foreign) || len(view.cells) != len(want.cells) || view.revision != want.revision {
@@ -506,5 +507,44 @@ func TestForeignKeysAreBounded(t *testing.T) {
 	}
 	if told != maxForeign || len(view.foreign) != maxForeign {
 		t.Errorf("told %d foreign keys and kept %d, want %d", told, len(view.foreign), maxForeign)
+	}
+}
+
+// Whatever differs in a row is told, but for what every beat of a service changes; of a status that is told already not again.
+func TestDiffers(t *testing.T) {
+	quiet := []string{"UpdatedAt", "ReportCount"}
+	status := []string{"Status", "DisabledReason", "DisabledBy", "DisabledAt"}
+	row := reflect.TypeFor[registry.Service]()
+	for i := range row.NumField() {
+		field := row.Field(i).Name
+		for _, empty := range []bool{false, true} { // what is empty is not what is not known
+			var c change
+			value := reflect.ValueOf(&c.is).Elem().Field(i)
+			switch kind := value.Kind(); {
+			case kind == reflect.Pointer:
+				value.Set(reflect.New(value.Type().Elem()))
+			case kind == reflect.Map && empty:
+				value.Set(reflect.ValueOf(map[string]string{}))
+			case kind == reflect.Map:
+				value.Set(reflect.ValueOf(map[string]string{"a": "b"}))
+			case kind == reflect.Slice:
+				value.Set(reflect.MakeSlice(value.Type(), map[bool]int{false: 1}[empty], 1))
+			case kind == reflect.String:
+				value.SetString("x")
+			case kind == reflect.Bool:
+				value.SetBool(true)
+			}
+			for _, told := range []bool{false, true} {
+				want := !slices.Contains(quiet, field) && (!told || !slices.Contains(status, field))
+				if got := c.differs(told); got != want {
+					t.Errorf("another %s differs: %v, want %v", field, got, want)
+				}
+				c.was = c.is
+				if c.differs(told) {
+					t.Errorf("the same %s differs", field)
+				}
+				c.was = registry.Service{}
+			}
+		}
 	}
 }

@@ -218,23 +218,26 @@ func (s *session) revision(ctx context.Context, events []*mvccpb.Event, live boo
 
 // compare lists and tells what is different, because history is gone or too long.
 func (s *session) compare(ctx context.Context) error {
-	l, err := s.list(ctx, 0)
+	step, err := s.rules.differ(ctx, s.client, s.head, max(s.patience, minPage), func() { s.heard() }, func(at *pb.ResponseHeader) error {
+		if at.ClusterId != s.head.cluster || at.Revision < s.head.revision {
+			return errStrange // another attempt finds out what happened
+		}
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	if l.cluster != s.head.cluster || l.revision < s.head.revision {
-		return errStrange // another attempt finds out what happened
-	}
 	s.heard()
-	s.tell(ctx, s.rules.diff(s.head, l), 0)
+	s.tell(ctx, step, 0)
 	return nil
 }
 
 // tell queues a step. One that means nothing to the reader still moves its position.
 func (s *session) tell(ctx context.Context, step step, bytes int) {
-	s.head.apply(&step.patch)
-	s.vigil.follow(step.patch.suspects)
-	it := item{patch: &step.patch, bytes: bytes, silent: len(step.events) == 0}
+	patch := step.patch // of the step nothing else is kept
+	s.head.apply(&patch)
+	s.vigil.follow(patch.suspects)
+	it := item{patch: &patch, bytes: bytes, silent: len(step.events) == 0}
 	if !it.silent {
 		it.batch = s.batch(Changes, s.vigil.position(s.head.revision))
 		it.batch.Events = step.events

@@ -42,7 +42,7 @@ func (v *View) Apply(m Move) error {
 	case m.part == nil:
 		return fmt.Errorf("%w: the move is empty", ErrInvalid)
 	case m.whole:
-		*v = *m.part.clone()
+		*v = *m.part.Clone()
 		return nil
 	case v.cells == nil:
 		return fmt.Errorf("%w: there is no view to be moved", ErrInvalid)
@@ -120,7 +120,7 @@ func (m *moves) take(v *View) (Move, bool) {
 	}
 	move := Move{whole: m.whole, foreign: m.foreign}
 	if m.whole {
-		move.part, move.foreign = v.clone(), nil
+		move.part, move.foreign = v.Clone(), nil
 	} else {
 		move.names = distinct(m.names)
 		move.part = v.only(move.names)
@@ -171,6 +171,3 @@ func (w *Watcher) tellMoves(m *moves) error {
 	}
 	return m.tell(move)
 }
-
-// Clone gives a copy that moves on its own. It costs a copy of one pointer for each instance.
-func (v *View) Clone() *View { return v.clone() }

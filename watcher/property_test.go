@@ -184,7 +184,7 @@ func TestDiffEqualsList(t *testing.T) {
 			for range rapid.IntRange(0, 8).Draw(t, "unseen") {
 				s.txn(writes(t, s)...)
 			}
-			got := r.diff(view, s.listing(r))
+			got := s.diff(r, view)
 			view.apply(&got.patch)
 			if err := o.take(got.events); err != nil {
 				t.Fatalf("%v in %v", err, tell(got.events))
@@ -208,7 +208,7 @@ func TestSelectionOwesDowns(t *testing.T) {
 			events := s.txn(writes(t, s)...)
 			got := r.fold(view, s.rev, events, true)
 			if rapid.IntRange(0, 4).Draw(t, "compare") == 0 {
-				got = r.diff(view, s.listing(r))
+				got = s.diff(r, view)
 			}
 			view.apply(&got.patch)
 			for _, e := range got.events {
@@ -254,7 +254,7 @@ func TestViewJSON(t *testing.T) {
 		if !maps.Equal(read.owed, view.owed) || read.cluster != view.cluster || read.selection != view.selection || read.prefix != view.prefix {
 			t.Errorf("read back %+v, want %+v", read, *view)
 		}
-		if again := r.diff(&read, s.listing(r)); len(again.events) > 0 {
+		if again := s.diff(r, &read); len(again.events) > 0 {
 			t.Errorf("the view read back differs: %v", tell(again.events))
 		}
 	})

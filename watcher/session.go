@@ -52,8 +52,10 @@ type session struct {
 func newSession(w *Watcher) *session {
 	retries := backoff.NewExponentialBackOff()
 	retries.InitialInterval, retries.MaxInterval = 20*time.Millisecond, maxBackoff
+	rules := w.rules
+	rules.scratch = &scratch{}
 	return &session{
-		client: w.client, cfg: w.cfg, rules: w.rules, limits: w.limits,
+		client: w.client, cfg: w.cfg, rules: rules, limits: w.limits,
 		queue: newQueue(w.cfg.StaleAfter, w.limits), inquiry: newInquiry(w.leases),
 		vigil: newVigil(w.cfg.Confirm), contact: time.Now(), patience: minPatience, retries: retries,
 	}
@@ -149,7 +151,7 @@ func (s *session) begin(ctx context.Context, from Position) error {
 	case position > now.Revision:
 		return fmt.Errorf("%w: %d, the newest is %d", ErrFuture, position, now.Revision)
 	case view != nil:
-		s.head = view.clone()
+		s.head = view.Clone()
 	default:
 		l, err := s.list(ctx, position)
 		if compacted(err) {
@@ -158,8 +160,8 @@ func (s *session) begin(ctx context.Context, from Position) error {
 		if err != nil {
 			return err
 		}
-		s.head, _, _ = s.rules.begin(l)
-		s.queue.put(item{silent: true, view: s.head.clone()})
+		s.head = s.rules.resumed(l)
+		s.queue.put(item{silent: true, view: s.head.Clone()})
 	}
 	s.vigil.resume(s.head)
 	s.goal, s.live = now.Revision, now.Revision // a position may be of any age
@@ -185,7 +187,7 @@ func (s *session) restart(ctx context.Context, reason error) error {
 	s.vigil.resume(head)
 	batch := s.batch(Snapshot, l.revision)
 	batch.Services, batch.Warnings, batch.Synced = services, warnings, true
-	s.queue.put(item{batch: batch, view: head.clone()})
+	s.queue.put(item{batch: batch, view: head.Clone()})
 	return nil
 }
 

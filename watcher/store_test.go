@@ -1,13 +1,16 @@
 package watcher
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/hbctl/hbctl/registry"
 )
@@ -69,10 +72,52 @@ func (s *store) table(keys registry.Keys) *registry.Table {
 // listing is what a watch that lists at the store's revision reads.
 func (s *store) listing(r rules) *listing {
 	l := &listing{cluster: 7, revision: s.rev, cells: make(map[registry.Name]*cell)}
-	for _, key := range slices.Sorted(maps.Keys(s.kvs)) {
-		l.take(r, s.kvs[key])
+	for _, kv := range s.sorted() {
+		l.take(r, kv)
 	}
 	return l
+}
+
+// diff is what a watch tells that compares the view with the store.
+func (s *store) diff(r rules, v *View) step {
+	names, foreign := s.names(r.keys)
+	c := r.compare(v, s.rev)
+	for i := range names {
+		c.take(&names[i])
+	}
+	return c.end(foreign)
+}
+
+// names gives what is there, name by name.
+func (s *store) names(keys registry.Keys) (names []registry.NameKeys, foreign []registry.Warning) {
+	foreign = must(registry.ScanNames(context.Background(), s, keys, 0, func(*pb.ResponseHeader) error { return nil },
+		func(name *registry.NameKeys) { names = append(names, *name) }))
+	return names, foreign
+}
+
+// Get reads a range, as etcd's client does.
+func (s *store) Get(_ context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	op := clientv3.OpGet(key, opts...)
+	resp := &clientv3.GetResponse{Header: &pb.ResponseHeader{ClusterId: 7, Revision: s.rev}}
+	for _, kv := range s.sorted() {
+		if string(kv.Key) < key || string(kv.Key) >= string(op.RangeBytes()) {
+			continue
+		}
+		if resp.Count++; op.Limit() == 0 || resp.Count <= op.Limit() {
+			resp.Kvs = append(resp.Kvs, kv)
+		}
+	}
+	resp.More = resp.Count > int64(len(resp.Kvs))
+	return resp, nil
+}
+
+// sorted gives what is there, in the order of keys.
+func (s *store) sorted() []*mvccpb.KeyValue {
+	var kvs []*mvccpb.KeyValue
+	for _, key := range slices.Sorted(maps.Keys(s.kvs)) {
+		kvs = append(kvs, s.kvs[key])
+	}
+	return kvs
 }
 
 // view is that of a reader who was told everything.

@@ -294,7 +294,7 @@ func TestSuspicion(t *testing.T) {
 				case a.over:
 					got = r.confirmed(view, sortedNames(view.suspects))
 				case a.compare:
-					got = r.diff(view, s.listing(r))
+					got = s.diff(r, view)
 				default:
 					got = r.fold(view, s.rev, events, true)
 				}
@@ -408,7 +408,7 @@ func TestSuspicionHolds(t *testing.T) {
 			case 0:
 				s.txn(writes(t, s)...)
 				s.txn(writes(t, s)...)
-				got = r.diff(view, s.listing(r))
+				got = s.diff(r, view)
 			case 1:
 				got = r.confirmed(view, sortedNames(view.suspects))
 			default:
@@ -468,7 +468,7 @@ func TestSuspicionWithSelection(t *testing.T) {
 			events := s.txn(writes(t, s)...)
 			got := r.fold(view, s.rev, events, true)
 			if rapid.IntRange(0, 4).Draw(t, "compare") == 0 {
-				got = r.diff(view, s.listing(r))
+				got = s.diff(r, view)
 			}
 			view.apply(&got.patch)
 			if rapid.IntRange(0, 4).Draw(t, "over") == 0 {

@@ -32,8 +32,8 @@ func (v *View) Revision() int64 { return v.revision }
 // its first thousand.
 const maxForeign = 1000
 
-// clone copies the view, but not its cells: they never change.
-func (v *View) clone() *View {
+// Clone gives a copy that moves on its own. It costs a copy of one pointer for each instance: what these point to never changes.
+func (v *View) Clone() *View {
 	c := *v
 	c.cells, c.foreign, c.owed, c.suspects = maps.Clone(v.cells), maps.Clone(v.foreign), maps.Clone(v.owed), maps.Clone(v.suspects)
 	return &c

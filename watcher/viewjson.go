@@ -113,7 +113,7 @@ func toJSON(s stored, err error) *keyJSON {
 	case err != nil:
 		return &keyJSON{Revision: s.revision, Problem: err.Error()}
 	}
-	return &keyJSON{Revision: s.revision, Value: jsontext.Value(s.text)}
+	return &keyJSON{Revision: s.revision, Value: jsontext.Value(s.value())}
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote. It returns ErrInvalid for anything else, and then leaves the view as it is.
@@ -214,7 +214,7 @@ func (k *keyJSON) stored() stored {
 	case k == nil:
 		return stored{}
 	case k.Value.Kind() == '{':
-		return stored{revision: k.Revision, text: string(k.Value)}
+		return stored{revision: k.Revision, text: shorten(string(k.Value))}
 	}
 	return stored{revision: k.Revision, text: problem + k.Problem}
 }

@@ -121,7 +121,7 @@ func (w *Watcher) View() *View {
 	if w.view == nil {
 		return nil
 	}
-	return w.view.clone()
+	return w.view.Clone()
 }
 
 func (w *Watcher) acknowledge(it *item) {
@@ -143,7 +143,7 @@ func (w *Watcher) acquire(view *View) bool {
 	}
 	w.busy, w.view = true, nil
 	if view != nil {
-		w.view = view.clone()
+		w.view = view.Clone()
 	}
 	return true
 }

@@ -185,7 +185,7 @@ func TestPositionsRefused(t *testing.T) {
 		w.txn(putRecord(vol2))
 		first.want(Changes)
 		view := first.w.View()
-		other, future := view.clone(), view.clone()
+		other, future := view.Clone(), view.Clone()
 		other.cluster++
 		future.revision = newest + 100
 		w.txn(putRecord(vol2, zone("az2")))

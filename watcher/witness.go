@@ -36,7 +36,7 @@ func (v *View) witness(keys registry.Keys) witness {
 			}
 			w = witness{key: keys.Key(f, name), revision: s.revision}
 			if f != registry.FamilyAlive && s.readable() { // of an alive key only a part is kept, see slim
-				w.text = s.text
+				w.text = s.value()
 			}
 		}
 	}
@@ -69,7 +69,7 @@ func sameJSON(a, b string) bool {
 func (s *session) sameHistory(ctx context.Context, w witness) error {
 	// Asked again when no answer comes: calls go to the members in turn, and of an even number one that follows a look each time
 	// would meet the same frozen one for ever.
-	got, err := patient{s.client, s.patience, func() {}}.Get(ctx, w.key, clientv3.WithRev(s.head.revision))
+	got, err := patient{s.client, s.patience}.Get(ctx, w.key, clientv3.WithRev(s.head.revision))
 	switch err = etcdError(err); {
 	case errors.Is(err, rpctypes.ErrCompacted):
 		return nil

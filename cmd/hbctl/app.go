@@ -1,9 +1,8 @@
 package main
 
 import (
-	"fmt"
+	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 )
@@ -30,7 +29,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found or timed out, 4 etcd no
 		Commands: slices.Concat(
 			[]*cli.Command{p.listCommand(), p.showCommand(), p.watchCommand(), p.topCommand(), p.waitCommand()},
 			p.operationCommands(), []*cli.Command{p.forgetCommand()},
-			[]*cli.Command{p.registerCommand(), p.runCommand(), p.doctorCommand(), p.devCommand(), p.demoCommand(), p.completionCommand(), p.versionCommand(), p.helpCommand(), p.completeCommand(), p.manCommand()},
+			[]*cli.Command{p.registerCommand(), p.runCommand(), p.doctorCommand(), p.benchCommand(), p.devCommand(), p.demoCommand(), p.certsCommand(), p.completionCommand(), p.versionCommand(), p.helpCommand(), p.completeCommand(), p.manCommand()},
 		),
 		Reader:         p.stdin,
 		Writer:         p.stdout,
@@ -52,14 +51,17 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found or timed out, 4 etcd no
 	return app
 }
 
+var noSwitch = regexp.MustCompile(`^invalid boolean value (".*") for -+(?:flag )?-*([\w-]+):`)
+
 // onUsageError makes the package's refusal of a flag one of ours. What is left for it to refuse are switches with a value
 // that is neither true nor false.
 func onUsageError(c *cli.Context, err error, _ bool) error {
-	text := strings.Replace(err.Error(), " for flag -", " for --", 1)
-	text = strings.Replace(text, " for -", " for --", 1)
 	command := ""
 	if c.Command != nil && c.Command.Name != c.App.Name {
 		command = c.Command.Name
 	}
-	return usageIn(command, "%s", fmt.Sprint(text))
+	if m := noSwitch.FindStringSubmatch(err.Error()); m != nil {
+		return usageIn(command, "--%s %s: want true or false", m[2], m[1])
+	}
+	return usageIn(command, "%s", err)
 }

@@ -159,6 +159,9 @@ func checkArguments(cmd *cli.Command, l line) error {
 	if takesRest(cmd) {
 		return usageIn(cmd.Name, "unexpected argument %q; the command to run comes after --, as in %s", extra[0], cmd.UsageText)
 	}
+	if slices.ContainsFunc(cmd.Flags, func(f cli.Flag) bool { return f.Names()[0] == "selector" }) {
+		return usageIn(cmd.Name, "unexpected argument %q: %s takes none; select with flags, as --binary or --host", extra[0], cmd.Name)
+	}
 	return usageIn(cmd.Name, "unexpected argument %q: %s takes none", extra[0], cmd.Name)
 }
 

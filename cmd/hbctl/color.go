@@ -10,6 +10,9 @@ const (
 	green  = "\x1b[32m"
 	yellow = "\x1b[33m"
 	reset  = "\x1b[0m"
+
+	bold    = "\x1b[1m"
+	inverse = "\x1b[7m"
 )
 
 // colors are those of the words that matter, in the list and in the watch.

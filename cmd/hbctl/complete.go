@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/hbctl/hbctl/internal/bench"
 	"github.com/hbctl/hbctl/registry"
 )
 
@@ -38,14 +38,18 @@ func (p *program) complete(c *cli.Context) error {
 		return nil
 	}
 	shell, words := p.line.rest[0], p.line.rest[1:]
-	strip := ""
+	var typed bashWord
 	if shell == "bash" {
-		words, strip = bashWords(words)
+		words, typed = bashWords(words)
 	}
 	found := p.candidates(c, words)
 	for _, candidate := range found {
-		text := strings.TrimPrefix(candidate.text, strip)
-		if shell != "bash" && candidate.about != "" {
+		text := candidate.text
+		switch {
+		case text == filesDirective:
+		case shell == "bash":
+			text = typed.rest(text)
+		case candidate.about != "":
 			text += "\t" + candidate.about
 		}
 		if _, err := fmt.Fprintln(p.stdout, text); err != nil {
@@ -53,56 +57,6 @@ func (p *program) complete(c *cli.Context) error {
 		}
 	}
 	return nil
-}
-
-// bashWords takes apart what bash gives: the line, the position of the cursor, and the part of the word that bash will
-// replace. Bash breaks words at more than blanks, so the candidates must be without what it keeps.
-func bashWords(args []string) (words []string, strip string) {
-	if len(args) < 3 {
-		return args, ""
-	}
-	line := args[0]
-	if point, err := strconv.Atoi(args[1]); err == nil && point >= 0 && point <= len(line) {
-		line = line[:point]
-	}
-	words = shellWords(line)
-	last := words[len(words)-1]
-	return words[1:], strings.TrimSuffix(last, args[2])
-}
-
-// shellWords splits a line as a shell does, as far as quotes and backslashes go. What is left open at the end belongs to the last
-// word; after a blank that one is empty.
-func shellWords(line string) []string {
-	var words []string
-	var word strings.Builder
-	quote, escaped, open := rune(0), false, false
-	for _, r := range line {
-		switch {
-		case escaped:
-			word.WriteRune(r)
-			escaped = false
-		case r == '\\' && quote != '\'':
-			escaped, open = true, true
-		case quote != 0 && r == quote:
-			quote = 0
-		case quote == 0 && (r == '"' || r == '\''):
-			quote, open = r, true
-		case quote == 0 && (r == ' ' || r == '\t'):
-			if open {
-				words = append(words, word.String())
-			}
-			word.Reset()
-			open = false
-		default:
-			word.WriteRune(r)
-			open = true
-		}
-	}
-	words = append(words, word.String())
-	if len(words) == 1 {
-		words = append(words, "")
-	}
-	return words
 }
 
 // candidate is one thing that a word may be.
@@ -206,7 +160,9 @@ func (t *completing) flags() []candidate {
 			if d, ok := f.(cli.DocGenerationFlag); ok {
 				about = strings.ReplaceAll(d.GetUsage(), "`", "")
 			}
-			out = append(out, candidate{"--" + f.Names()[0], about})
+			for _, name := range f.Names() {
+				out = append(out, candidate{dashes(name), about})
+			}
 		}
 	}
 	if t.command != nil {
@@ -250,22 +206,24 @@ func (t *completing) values(flag, prefix string) []candidate {
 	case "state":
 		out = list(string(registry.Up), string(registry.Down))
 	case "for":
-		out = list("state=up", "state=down", "status=enabled", "status=disabled")
+		out = list(conditions...)
 	case "on-conflict":
-		out = list("wait", "fail", "takeover")
+		out = list(policies...)
 	case "on-lost":
-		out = list(onLostKeep, onLostTerm, onLostKill)
+		out = list(lostActions...)
+	case "only":
+		out = list(bench.Works()...)
 	case "log-level":
-		out = list("debug", "info", "warn", "error")
+		out = list(logLevels...)
 	case "log-format":
-		out = list(formatConsole, formatJSON)
+		out = list(logFormats...)
 	case "zone":
 		out = t.live(func(s *registry.Service) string { return deref(s.Zone) })
 	case "binary":
 		out = t.live(func(s *registry.Service) string { return s.Binary })
 	case "host":
 		out = t.live(func(s *registry.Service) string { return s.Host })
-	case "cacert", "cert", "key", "config", "password-file", "data-dir", "state-file":
+	case "cacert", "cert", "key", "config", "password-file", "data-dir", "dir", "state-file", "svg":
 		return []candidate{{text: filesDirective}}
 	}
 	for i := range out {
@@ -326,7 +284,7 @@ func (t *completing) live(of func(*registry.Service) string) []candidate {
 	for i := range snap.Services {
 		row := &snap.Services[i]
 		text := of(row)
-		if _, told := about[text]; told || text == "" {
+		if _, told := about[text]; told || text == "" || !clean(text) { // a shell would show control characters as they are
 			continue
 		}
 		about[text] = ""

@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -18,7 +19,7 @@ func TestShellWords(t *testing.T) {
 		`hbctl show node1@lvm#p`:  {"hbctl", "show", "node1@lvm#p"},
 		`hbctl list --zone="a z"`: {"hbctl", "list", "--zone=a z"},
 	} {
-		if got := shellWords(line); !slices.Equal(got, want) {
+		if got, _ := shellWords(line); !slices.Equal(got, want) {
 			t.Errorf("%q: %q, want %q", line, got, want)
 		}
 	}
@@ -56,6 +57,7 @@ func TestCompletion(t *testing.T) {
 		{[]string{"list", "--state", ""}, []string{"up", "down"}},
 		{[]string{"wait", "--for", "state"}, []string{"state=up", "state=down"}},
 		{[]string{"run", "--on-lost", ""}, []string{"keep", "term", "kill"}},
+		{[]string{"bench", "--only", "mass"}, []string{"mass-death"}},
 		{[]string{"list", "--config", "x"}, []string{filesDirective}},
 		{[]string{"run", "--binary", "b", "--", "x"}, []string{filesDirective}},
 		{[]string{"help", "comp"}, []string{"completion"}},
@@ -83,17 +85,34 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// Bash keeps what is before the last @, = or : of a word, so it must not be offered again.
+// Bash replaces only the end of a word, and takes what it gets as it is.
 func TestCompletionForBash(t *testing.T) {
 	t.Parallel()
 	w := down(t)
-	line := "hbctl " + strings.Join(w.flags, " ") + " show cinder-volume/node1@lv"
-	o := hbctl(t, completeName, "--", "bash", line+" and more", "999", "lv")
-	_ = o
-	o = hbctl(t, completeName, "--", "bash", line, strings.Repeat("9", 3), "lv")
-	o.wants(t, exitOK)
-	if o.stdout != "lvm#pool\n" {
-		t.Errorf("offered %q, want what follows the @", o.stdout)
+	w.record("odd/a$(id)", "")
+	w.record("odd/it's", "")
+	w.record("odd/wow!", "")
+	for _, test := range []struct{ typed, replaced, want string }{
+		{"cinder-volume/node1@lv", "@lv", "@lvm#pool"},
+		{"cinder-volume/node1@", "@", "@lvm#pool"},
+		{`cinder-volume/node1\@lv`, `cinder-volume/node1\@lv`, "cinder-volume/node1@lvm#pool"},
+		{"--zone=a", "a", "az1"},
+		{"odd/a", "odd/a", `odd/a\$\(id\)`},
+		{`odd/a\$`, `odd/a\$`, `odd/a\$\(id\)`},
+		{`"odd/a`, "odd/a", `odd/a\$(id)`},
+		{`'odd/a`, "odd/a", `odd/a$(id)`},
+		{"odd/i", "odd/i", `odd/it\'s`},
+		{"'odd/i", "odd/i", `odd/it'\''s`},
+		{`"odd/i`, "odd/i", `odd/it's`},
+		{"odd/w", "odd/w", `odd/wow\!`},
+		{`"odd/w`, "odd/w", `odd/wow"\!"`},
+	} {
+		line := "hbctl " + strings.Join(w.flags, " ") + " show " + test.typed
+		o := hbctl(t, completeName, "--", "bash", line+" and more", strconv.Itoa(len(line)), test.replaced)
+		o.wants(t, exitOK)
+		if o.stdout != test.want+"\n" {
+			t.Errorf("%s: %q, want %q", test.typed, o.stdout, test.want)
+		}
 	}
 }
 
@@ -112,5 +131,21 @@ func TestCompletionNeverFails(t *testing.T) {
 		if o := hbctl(t, append([]string{completeName, "--"}, words...)...); o.code != exitOK || o.stderr != "" {
 			t.Errorf("%q: code %d, %q", words, o.code, o.stderr)
 		}
+	}
+}
+
+// What a terminal would obey is not offered: whoever can write a record could put words, and more, on the screen of whoever
+// presses TAB.
+func TestCompletionShowsNothingUnprintable(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.record("web/n1", `,"zone":"az1"`)
+	w.record("web/n2", `,"zone":"az\u001b]0;x\u0007"`)
+	w.record("web/n3", `,"zone":"az\u009b2J"`)
+	w.record("web/n4", `,"zone":"az\nazX"`)
+	words := append(slices.Clone(w.flags), "list", "--zone", "az")
+	w.flags = nil
+	if got := w.offered(words...); !slices.Equal(got, []string{"az1"}) {
+		t.Errorf("offered %q", got)
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -147,6 +148,9 @@ var (
 	yamlWords   = map[string]string{"!!seq": "a list", "!!map": "a map"}
 )
 
+// problemsShown is enough to see what kind of file it is.
+const problemsShown = 3
+
 // yamlProblem says in the user's words what the parser found.
 func yamlProblem(err error) string {
 	problems := []string{strings.TrimPrefix(err.Error(), "yaml: ")}
@@ -166,6 +170,9 @@ func yamlProblem(err error) string {
 		} else if m != nil {
 			problems[i] = "line " + m[1] + ": want lines of 'name: value'"
 		}
+	}
+	if more := len(problems) - problemsShown; more > 0 {
+		problems = append(problems[:problemsShown], fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(problems, "; ")
 }

@@ -17,8 +17,10 @@ import (
 func (p *program) clientConfig() clientv3.Config {
 	s := &p.settings
 	config := clientv3.Config{
-		Endpoints:            urls(s.endpoints),
-		DialTimeout:          s.dialTimeout,
+		Endpoints: urls(s.endpoints),
+		// Bounds only the question whether the password is right, and that is a question like others: on a busy etcd it takes
+		// longer than an attempt to connect, which DialOptions bounds.
+		DialTimeout:          s.commandTimeout,
 		DialKeepAliveTime:    10 * time.Second,
 		DialKeepAliveTimeout: 3 * time.Second,
 		Username:             s.user,
@@ -53,6 +55,13 @@ func (p *program) connect(ctx context.Context, first func(context.Context, *clie
 	return client, err
 }
 
+// connectInTime is connect within the command's timeout.
+func (p *program) connectInTime(ctx context.Context, first func(context.Context, *clientv3.Client) error) (*clientv3.Client, error) {
+	ctx, cancel := p.bounded(ctx)
+	defer cancel()
+	return p.connect(ctx, first)
+}
+
 // peek is a first question for commands that have none of their own: may this user read under the prefix?
 func (p *program) peek(ctx context.Context, client *clientv3.Client) error {
 	_, err := client.Get(ctx, p.settings.keys.Prefix(), clientv3.WithPrefix(), clientv3.WithLimit(1), clientv3.WithKeysOnly())
@@ -76,7 +85,7 @@ func dial(ctx context.Context, config clientv3.Config) (*clientv3.Client, error)
 		return a.client, a.err
 	case <-ctx.Done():
 		go func() {
-			if a := <-answers; a.client != nil { // ends after the dial timeout at the latest
+			if a := <-answers; a.client != nil { // ends after the command timeout at the latest
 				a.client.Close()
 			}
 		}()

@@ -6,107 +6,24 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"go.etcd.io/etcd/client/pkg/v3/transport"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
-	"go.uber.org/zap"
 	"google.golang.org/grpc"
-
-	"github.com/hbctl/hbctl/internal/devserver"
 )
 
-// listen gives the address of a listener whose connections are served by serve.
-func listen(t *testing.T, serve func(net.Conn)) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				serve(conn)
-			}()
-		}
-	}()
-	return l.Addr().String()
-}
-
-// silent takes connections and never says a word.
-func silent(t *testing.T) string {
-	return listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
-}
-
-// freeAddress is an address where nothing listens, and where the kernel puts nobody by chance: it gives clients ports from
-// 32768 on.
-func freeAddress() (string, error) {
-	for range 100 {
-		address := fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(5000))
-		l, err := net.Listen("tcp", address)
-		if err == nil {
-			return address, l.Close()
-		}
-	}
-	return "", errors.New("no free port found")
-}
-
-func closedPort(t *testing.T) string {
-	t.Helper()
-	address, err := freeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return address
-}
-
-// blackhole is an address that drops attempts to connect: a listener whose queue is full.
-func blackhole(t *testing.T) string {
-	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { syscall.Close(fd) })
-	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), syscall.Listen(fd, 0)); err != nil {
-		t.Fatal(err)
-	}
-	name, err := syscall.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
-	for range 4 {
-		conn, err := net.DialTimeout("tcp", address, 200*time.Millisecond)
-		if err != nil {
-			return address
-		}
-		t.Cleanup(func() { conn.Close() })
-	}
-	t.Skip("the queue of a listener does not fill up here")
-	return ""
-}
-
 // What can't be reached is named with the reason, ends with 4, and never takes longer than the command's timeout.
-func TestUnreachable(t *testing.T) {
-	t.Parallel()
+func badEndpoints(t *testing.T, s *badSection) {
 	ca := newAuthority(t)
 	day := 24 * time.Hour
 	expired, expiredKey := ca.issue("expired", time.Now().Add(-2*day), time.Now().Add(-day))
@@ -116,6 +33,8 @@ func TestUnreachable(t *testing.T) {
 	secure := func(cert, key string, auth tls.ClientAuthType) string {
 		return "https://" + tlsServer(t, cert, key, auth)
 	}
+	oldCA := authorityUntil(t, time.Now().Add(-time.Hour))
+	ofOld, ofOldKey := oldCA.valid("server")
 	web := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(web.Close)
 	plainEtcd, _ := etcd(t)
@@ -143,11 +62,11 @@ func TestUnreachable(t *testing.T) {
 			true,
 		},
 		{"hangs up", []string{listen(t, func(net.Conn) {})}, []string{"closes the connection"}, true},
-		{"gRPC without etcd", []string{grpcServer(t)}, []string{"is no etcd: it speaks gRPC"}, true},
+		{"gRPC without etcd", []string{grpcServer(t, func(*grpc.Server) {})}, []string{"is no etcd: it speaks gRPC"}, true},
 		{"two closed ports", []string{closedPort(t) + "," + closedPort(t)}, []string{"connection refused", "; 127.0.0.1:"}, true},
 		{
 			"TLS where plain is spoken",
-			[]string{"https://" + strings.TrimPrefix(plainEtcd, "http://"), "--insecure-skip-tls-verify"},
+			[]string{"https://" + strings.TrimPrefix(plainEtcd, "http://"), "--cacert", ca.file},
 			[]string{"it does not speak TLS; use http://127.0.0.1"},
 			true,
 		},
@@ -177,6 +96,12 @@ func TestUnreachable(t *testing.T) {
 			true,
 		},
 		{
+			"authority that is expired",
+			[]string{secure(ofOld, ofOldKey, tls.NoClientCert), "--cacert", oldCA.file},
+			[]string{`the certificate of the authority "test CA", which signed the server's, expired at 20`},
+			true,
+		},
+		{
 			"certificate of another host",
 			[]string{secure(other, otherKey, tls.NoClientCert), "--cacert", ca.file},
 			[]string{"the server's certificate is for another name", "10.0.0.1"},
@@ -189,64 +114,36 @@ func TestUnreachable(t *testing.T) {
 			true,
 		},
 	} {
-		for _, command := range []string{"list", "watch"} {
-			t.Run(test.name+"/"+command, func(t *testing.T) {
-				t.Parallel()
-				o := hbctl(t, append([]string{command, "--command-timeout", "3s", "--dial-timeout", "1s", "--endpoints"}, test.args...)...)
-				o.wants(t, exitUnreachable, test.says...)
-				if strings.Count(o.stderr, "hbctl: ") != 1 || o.stdout != "" {
-					t.Errorf("got stdout %q, stderr %q", o.stdout, o.stderr)
-				}
-				if limit := map[bool]time.Duration{true: 2 * time.Second, false: 3500 * time.Millisecond}[test.fast]; o.took > limit {
-					t.Errorf("took %v, more than %v", o.took, limit)
-				}
-			})
+		// What is certain is told at once; else an etcd that is busy is waited for.
+		timeouts, limit := map[string]string{"HBCTL_COMMAND_TIMEOUT": "50s"}, 2*patience
+		if !test.fast {
+			timeouts, limit = map[string]string{"HBCTL_COMMAND_TIMEOUT": "2s", "HBCTL_DIAL_TIMEOUT": "1s"}, 2*time.Second+patience
 		}
+		s.add(t, badCase{
+			name: test.name, args: append([]string{"list", "--endpoints"}, test.args...), code: exitUnreachable, says: test.says,
+			quiet: timeouts, limit: limit, also: []string{"watch"},
+		})
 	}
-	t.Run("bounded by the command's timeout", func(t *testing.T) {
-		t.Parallel()
-		o := hbctl(t, "list", "--endpoints", silent(t), "--command-timeout", "500ms")
-		o.wants(t, exitUnreachable, "no answer within 500ms")
-		if o.took > 1500*time.Millisecond {
-			t.Errorf("took %v", o.took)
-		}
+	s.add(t, badCase{
+		name: "bounded by the command's timeout", args: []string{"list", "--endpoints", silent(t), "--command-timeout", "500ms"},
+		code: exitUnreachable, says: []string{"no answer within 500ms"}, limit: patience,
 	})
-}
-
-func tlsServer(t *testing.T, certFile, keyFile string, auth tls.ClientAuthType) string {
-	t.Helper()
-	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
-		t.Fatal(err)
+	s.add(t, badCase{name: "endpoint that is there twice", args: []string{"list", "-o", "name", "--prefix", "/nothing/", "--endpoints", plainEtcd + "," + plainEtcd}})
+	for _, bad := range []struct{ name, address string }{{"one of two is down", closedPort(t)}, {"one of two is frozen", silent(t)}} {
+		s.add(t, badCase{
+			name: bad.name, args: []string{"list", "-o", "name", "--prefix", "/nothing/", "--endpoints", bad.address + "," + plainEtcd},
+			quiet: map[string]string{"HBCTL_COMMAND_TIMEOUT": "50s"},
+		})
 	}
-	config := &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: auth, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS12}
-	return listen(t, func(c net.Conn) {
-		secure := tls.Server(c, config)
-		if secure.Handshake() == nil {
-			_, _ = io.Copy(io.Discard, secure)
-		}
-	})
-}
-
-func grpcServer(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := grpc.NewServer()
-	go func() { _ = s.Serve(l) }()
-	t.Cleanup(s.Stop)
-	return l.Addr().String()
 }
 
 // Files that TLS can't be set up from are named, before anybody is asked anything.
-func TestTLSFiles(t *testing.T) {
-	t.Parallel()
+func badTLSFiles(t *testing.T, s *badSection) {
 	ca := newAuthority(t)
 	cert, key := ca.valid("client")
 	_, otherKey := ca.valid("other")
 	expired, expiredKey := ca.issue("expired", time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour))
+	early, earlyKey := ca.issue("early", time.Now().Add(24*time.Hour), time.Now().Add(48*time.Hour))
 	encrypted := ca.write("encrypted.key", "ENCRYPTED PRIVATE KEY", []byte("x"))
 	junk := filepath.Join(ca.dir, "junk")
 	if err := os.WriteFile(junk, []byte("junk"), 0o600); err != nil {
@@ -267,179 +164,143 @@ func TestTLSFiles(t *testing.T) {
 		{"junk for a key", "key file " + junk + ": no PEM private key in it", []string{"--cert", cert, "--key", junk}},
 		{"encrypted key", "key file " + encrypted + ": the key is encrypted", []string{"--cert", cert, "--key", encrypted}},
 		{"key of another certificate", "key file " + otherKey + " does not belong to certificate file " + cert, []string{"--cert", cert, "--key", otherKey}},
+		{"not valid yet", "certificate file " + early + ": the certificate is not valid before 20", []string{"--cert", early, "--key", earlyKey}},
 		{"expired", "certificate file " + expired + ": the certificate expired at 20", []string{"--cert", expired, "--key", expiredKey}},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			hbctl(t, append([]string{"list", "--endpoints", "https://127.0.0.1:1"}, test.args...)...).wants(t, exitUsage, test.says)
-		})
+		s.add(t, badCase{name: test.name, args: append([]string{"list", "--endpoints", "https://127.0.0.1:1"}, test.args...), code: exitUsage, says: []string{test.says}})
 	}
-	t.Run("unreadable key", func(t *testing.T) {
-		dir := t.TempDir()
-		public, secret := filepath.Join(dir, "cert"), filepath.Join(dir, "key")
+	unreadable := badCase{name: "unreadable key", args: []string{"list", "--cert", "DIR/cert", "--key", "DIR/key"}, code: exitUsage}
+	unreadable.run = func(t *testing.T) (o outcome) {
+		public, secret := filepath.Join(openDir(t), "cert"), filepath.Join(openDir(t), "key")
 		pem, err := os.ReadFile(cert)
-		if err := errors.Join(err, os.Chmod(dir, 0o755), os.Chmod(filepath.Dir(dir), 0o755), os.WriteFile(public, pem, 0o644), os.WriteFile(secret, nil, 0)); err != nil {
+		if err := errors.Join(err, os.WriteFile(public, pem, 0o644), os.WriteFile(secret, nil, 0)); err != nil {
 			t.Fatal(err)
 		}
-		asNobody(t, func() {
-			hbctl(t, "list", "--endpoints", "https://127.0.0.1:1", "--cert", public, "--key", secret).wants(t, exitUsage, "key file "+secret+": permission denied")
-		})
-	})
+		asNobody(t, func() { o = hbctl(t, "list", "--cert", public, "--key", secret) })
+		o.wants(t, exitUsage, "key file "+secret+": permission denied")
+		return o
+	}
+	s.add(t, unreadable)
 }
 
-// embedEtcd starts an etcd with settings of the test's own.
-func embedEtcd(t *testing.T, address url.URL, configure func(*embed.Config)) {
+// openDir is a folder that everybody may look into.
+func openDir(t *testing.T) string {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("starts an etcd")
-	}
-	config := embed.NewConfig()
-	config.Dir = t.TempDir()
-	config.ListenClientUrls, config.AdvertiseClientUrls = []url.URL{address}, []url.URL{address}
-	peer := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
-	config.ListenPeerUrls, config.AdvertisePeerUrls = []url.URL{peer}, []url.URL{peer}
-	config.InitialCluster = config.InitialClusterFromName(config.Name)
-	config.InitialClusterToken = t.Name() // the cluster's id comes of it
-	config.EnableGRPCGateway = false
-	config.UnsafeNoFsync = true
-	config.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
-	configure(config)
-	server, err := embed.StartEtcd(config)
-	if err != nil {
+	dir := t.TempDir()
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Chmod(filepath.Dir(dir), 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(server.Close)
-	select {
-	case <-server.Server.ReadyNotify():
-	case <-time.After(patience):
-		t.Fatal("etcd does not get ready")
-	}
+	return dir
 }
 
-// secureEtcd starts an etcd that wants certificates of the authority.
-func secureEtcd(t *testing.T, ca *authority) string {
-	t.Helper()
-	cert, key := ca.valid("server")
-	address := url.URL{Scheme: "https", Host: closedPort(t)}
-	embedEtcd(t, address, func(c *embed.Config) {
-		c.ClientTLSInfo = transport.TLSInfo{CertFile: cert, KeyFile: key, TrustedCAFile: ca.file, ClientCertAuth: true, Logger: zap.NewNop()}
-	})
-	return address.String()
-}
-
-func TestTLS(t *testing.T) {
-	t.Parallel()
+func badTLS(t *testing.T, s *badSection) {
 	ca := newAuthority(t)
 	address := secureEtcd(t, ca)
 	cert, key := ca.valid("client")
-	t.Run("all in order", func(t *testing.T) {
-		t.Parallel()
-		o := hbctl(t, "list", "--endpoints", address, "--cacert", ca.file, "--cert", cert, "--key", key, "-o", "name")
-		o.wants(t, exitOK)
-		if o.stderr != "" {
-			t.Errorf("said %s", o.stderr)
-		}
-	})
-	t.Run("key that everybody may read", func(t *testing.T) {
-		t.Parallel()
-		open, openKey := ca.valid("open")
-		if err := os.Chmod(openKey, 0o644); err != nil {
+	open, openKey := ca.valid("open")
+	if err := os.Chmod(openKey, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	hidden := filepath.Join(t.TempDir(), "hidden") // nobody else gets there
+	for from, to := range map[string]string{open: "cert", openKey: "key"} {
+		text, err := os.ReadFile(from)
+		if err := errors.Join(err, os.MkdirAll(hidden, 0o700), os.WriteFile(filepath.Join(hidden, to), text, 0o644)); err != nil {
 			t.Fatal(err)
 		}
-		hbctl(t, "list", "--endpoints", address, "--cacert", ca.file, "--cert", open, "--key", openKey).
-			wants(t, exitOK, "can be read by everybody")
-	})
-	t.Run("servers not checked", func(t *testing.T) {
-		t.Parallel()
-		hbctl(t, "list", "--endpoints", address, "--insecure-skip-tls-verify", "--cert", cert, "--key", key).
-			wants(t, exitOK, "certificates are not checked")
-	})
-	t.Run("certificate of a stranger", func(t *testing.T) {
-		t.Parallel()
-		stranger, strangerKey := newAuthority(t).valid("stranger")
-		hbctl(t, "list", "--endpoints", address, "--cacert", ca.file, "--cert", stranger, "--key", strangerKey).
-			wants(t, exitUnreachable, "the server refuses TLS")
-	})
-	t.Run("no certificate", func(t *testing.T) {
-		t.Parallel()
-		hbctl(t, "list", "--endpoints", address, "--cacert", ca.file).wants(t, exitUnreachable, "the server refuses TLS", "--cert and --key")
-	})
-	t.Run("without TLS", func(t *testing.T) {
-		t.Parallel()
-		hbctl(t, "list", "--endpoints", strings.Replace(address, "https", "http", 1)).wants(t, exitUnreachable, "it speaks TLS")
-	})
+	}
+	stranger, strangerKey := newAuthority(t).valid("stranger")
+	list := func(args ...string) []string {
+		return append([]string{"list", "-o", "name", "--endpoints", address}, args...)
+	}
+	for _, test := range []struct {
+		name string
+		args []string
+		code int
+		says []string
+	}{
+		{"all in order", list("--cacert", ca.file, "--cert", cert, "--key", key), exitOK, nil},
+		{"key that everybody may read", list("--log-format", "console", "--cacert", ca.file, "--cert", open, "--key", openKey), exitOK, []string{"can be read by everybody"}},
+		{"such a key in a folder that is not for everybody", list("--log-format", "console", "--cacert", ca.file, "--cert", hidden+"/cert", "--key", hidden+"/key"), exitOK, nil},
+		{"servers not checked", list("--log-format", "console", "--insecure-skip-tls-verify", "--cert", cert, "--key", key), exitOK, []string{"certificates are not checked"}},
+		{"certificate of a stranger", list("--cacert", ca.file, "--cert", stranger, "--key", strangerKey), exitUnreachable, []string{"the server refuses TLS"}},
+		{"no certificate", list("--cacert", ca.file), exitUnreachable, []string{"the server refuses TLS", "--cert and --key"}},
+		{"without TLS", []string{"list", "--endpoints", strings.Replace(address, "https", "http", 1)}, exitUnreachable, []string{"it speaks TLS"}},
+	} {
+		c := badCase{name: test.name, args: test.args, code: test.code, says: test.says, quiet: map[string]string{"HBCTL_COMMAND_TIMEOUT": "50s"}}
+		if test.code == exitOK {
+			c.lines = len(test.says)
+		}
+		s.add(t, c)
+	}
 }
 
-// startEtcd starts an etcd of the test's own.
-func startEtcd(t *testing.T) (*devserver.Server, *clientv3.Client) {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("starts an etcd")
-	}
-	server, err := devserver.Start(t.Context(), devserver.Config{Listen: "127.0.0.1:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{server.Endpoint()}, Logger: zap.NewNop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close() })
-	return server, client
-}
-
-func TestTwoClusters(t *testing.T) {
-	t.Parallel()
-	one, _ := etcd(t)
-	address := url.URL{Scheme: "http", Host: closedPort(t)}
+func badClusters(t *testing.T, s *badSection) {
+	one, client := etcd(t)
+	address := addressForEtcd(t, "http")
 	embedEtcd(t, address, func(*embed.Config) {})
-	for _, command := range [][]string{{"list"}, {"watch"}, {"register", "--binary", "b"}} {
-		hbctl(t, append(command, "--endpoints", one+","+address.String())...).wants(t, exitUsage, "are of different etcd clusters")
+	both := one + "," + address.String()
+	for _, command := range [][]string{{"list"}, {"watch"}, registerWith()} {
+		s.add(t, badCase{
+			name: "endpoints of two clusters, " + command[0], args: append(command, "--endpoints", both), code: exitUsage,
+			says: []string{"are of different etcd clusters"}, quiet: map[string]string{"HBCTL_COMMAND_TIMEOUT": "50s"},
+		})
 	}
-	t.Run("one of the endpoints is down", func(t *testing.T) {
-		t.Parallel()
-		for _, bad := range []string{closedPort(t), silent(t)} {
-			o := hbctl(t, "list", "--endpoints", bad+","+one, "--prefix", "/nothing/", "-o", "name")
-			o.wants(t, exitOK)
-			if o.took > 4*time.Second {
-				t.Errorf("took %v", o.took)
-			}
-		}
+	s.add(t, badCase{
+		name: "endpoints of two clusters, doctor", args: []string{"doctor", "--endpoints", both}, code: exitFailed,
+		says: []string{"the endpoints are of different clusters"}, data: true, told: linesAbout("cluster:"),
 	})
+	for _, version := range []string{"3.4.30", "3.5.10", "3.6.0", "3.7.0"} {
+		s.add(t, badCase{
+			name: "etcd " + version, args: []string{"doctor", "--endpoints", oldEtcd(t, client, version)},
+			says: []string{"warn  endpoint 127.0.0.1:", "etcd " + version, "upgrade to 3."}, data: true, told: linesAbout("endpoint 127"),
+		})
+	}
 }
 
-func TestUsers(t *testing.T) {
-	t.Parallel()
-	server, client := startEtcd(t)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+// addUsers has etcd know root, and ann, who may read what is under the prefix, and refuse everybody else.
+func addUsers(client *clientv3.Client, prefix string) error {
+	ctx, cancel := context.WithTimeout(client.Ctx(), patience)
 	defer cancel()
-	must := func(_ any, err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
+	for _, do := range []func() error{
+		func() error { _, err := client.UserAdd(ctx, "root", "rootpw"); return err },
+		func() error { _, err := client.UserGrantRole(ctx, "root", "root"); return err },
+		func() error { _, err := client.RoleAdd(ctx, "reader"); return err },
+		func() error {
+			_, err := client.RoleGrantPermission(ctx, "reader", prefix, clientv3.GetPrefixRangeEnd(prefix), clientv3.PermissionType(clientv3.PermRead))
+			return err
+		},
+		func() error { _, err := client.UserAdd(ctx, "ann", "annpw"); return err },
+		func() error { _, err := client.UserGrantRole(ctx, "ann", "reader"); return err },
+		func() error { _, err := client.AuthEnable(ctx); return err },
+	} {
+		if err := do(); err != nil {
+			return err
 		}
 	}
-	must(client.UserAdd(ctx, "root", "rootpw"))
-	must(client.UserGrantRole(ctx, "root", "root"))
-	must(client.RoleAdd(ctx, "reader"))
-	must(client.RoleGrantPermission(ctx, "reader", "/hb/", "/hb0", clientv3.PermissionType(clientv3.PermRead)))
-	must(client.UserAdd(ctx, "ann", "annpw"))
-	must(client.UserGrantRole(ctx, "ann", "reader"))
-	must(client.AuthEnable(ctx))
-	as := func(args ...string) []string { return append([]string{"--endpoints", server.Endpoint()}, args...) }
+	return nil
+}
+
+func badUsers(t *testing.T, s *badSection) {
+	server, client := startEtcd(t)
+	if err := addUsers(client, "/hb/"); err != nil {
+		t.Fatal(err)
+	}
+	as := func(args ...string) []string { return append(args, "--endpoints", server.Endpoint()) }
 	byName := strings.Replace(server.Endpoint(), "127.0.0.1", "localhost", 1)
 	twice := func(args ...string) []string {
-		return append([]string{"--endpoints", server.Endpoint() + "," + byName}, args...)
+		return append(args, "--endpoints", server.Endpoint()+","+byName)
 	}
+	_, open := etcd(t)
+	slow := inFrontOf(t, open, func(s *grpc.Server) { pb.RegisterAuthServer(s, &slowAuth{takes: time.Second}) })
 	for _, test := range []struct {
 		name string
 		args []string
 		code int
 		says string
 	}{
-		{"right password", as("list", "--user", "ann:annpw"), exitOK, ""},
-		{"right password, several endpoints", twice("list", "--user", "ann:annpw"), exitOK, ""},
+		{"password that takes long to check", []string{"list", "-o", "name", "--prefix", "/nothing/", "--user", "ann:annpw", "--dial-timeout", "500ms", "--endpoints", slow}, exitOK, ""},
+		{"right password", as("list", "-o", "name", "--user", "ann:annpw"), exitOK, ""},
+		{"right password, several endpoints", twice("list", "-o", "name", "--user", "ann:annpw"), exitOK, ""},
 		{"wrong password, several endpoints", twice("list", "--user", "ann:no"), exitDenied, `etcd refuses user "ann"`},
 		{"no user, several endpoints", twice("list"), exitDenied, "etcd wants to know who asks"},
 		{"wrong password", as("list", "--user", "ann:no"), exitDenied, `etcd refuses user "ann": wrong name or password`},
@@ -449,14 +310,68 @@ func TestUsers(t *testing.T) {
 		{"foreign prefix", as("list", "--user", "ann:annpw", "--prefix", "/other/"), exitDenied, `etcd denies user "ann" access under /other/`},
 		{"foreign prefix for a watch", as("watch", "--user", "ann:annpw", "--prefix", "/other/"), exitDenied, `etcd denies user "ann"`},
 		{"registering with the right to read", as("register", "--user", "ann:annpw", "--binary", "b"), exitDenied, `etcd denies user "ann"`},
+		{"doctor with a wrong password", as("doctor", "--user", "ann:no"), exitDenied, `fail  client: etcd refuses user "ann": wrong name or password; check --user`},
 		{"registering with a wrong password", as("register", "--user", "ann:no", "--binary", "b"), exitDenied, `etcd refuses user "ann"`},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			o := hbctl(t, test.args...)
-			o.wants(t, test.code, test.says)
-			if strings.Contains(o.stderr, "annpw") {
-				t.Errorf("the password is shown: %s", o.stderr)
+		b := badCase{name: test.name, args: test.args, code: test.code, says: []string{test.says}, quiet: map[string]string{"HBCTL_COMMAND_TIMEOUT": "50s"}}
+		b.data = test.args[0] == "doctor"
+		b.told = func(o outcome) string {
+			if strings.Contains(o.stderr+o.stdout, "annpw") {
+				t.Errorf("the password is shown: %s%s", o.stderr, o.stdout)
 			}
+			return o.stderr + linesAbout("client:")(outcome{stdout: o.stdout})
+		}
+		s.add(t, b)
+	}
+}
+
+// An operator's first question, asked of whatever may be there instead of his etcd. It is asked by a program of its own, so that
+// a line of any library on the real stderr is seen.
+func TestListThatLearnsNothing(t *testing.T) {
+	t.Parallel()
+	server, client := startEtcd(t)
+	if err := addUsers(client, "/hb/"); err != nil {
+		t.Fatal(err)
+	}
+	ca := newAuthority(t)
+	cert, key := ca.valid("server")
+	web := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(web.Close)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := hbctlProgram(t, self)
+	for _, test := range []struct {
+		name string
+		args []string
+		code int
+		says string
+	}{
+		{"nothing listening", []string{"--endpoints", closedPort(t)}, exitUnreachable, "connection refused: nothing listens there"},
+		{"a port that answers nothing", []string{"--endpoints", silent(t)}, exitUnreachable, "takes the connection and says nothing"},
+		{"an HTTP server", []string{"--endpoints", web.Listener.Addr().String()}, exitUnreachable, "an HTTP server answers there"},
+		{"TLS mismatch", []string{"--endpoints", tlsServer(t, cert, key, tls.NoClientCert)}, exitUnreachable, "it speaks TLS; use https://"},
+		{"wrong password", []string{"--endpoints", server.Endpoint(), "--user", "ann:wrong"}, exitDenied, "wrong name or password"},
+		{"no permission", []string{"--endpoints", server.Endpoint(), "--user", "ann:annpw", "--prefix", "/other/"}, exitDenied, "access under /other/"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			timeout := 50 * time.Second // far more than it takes where somebody answers
+			if test.name == "a port that answers nothing" {
+				timeout = 4 * time.Second
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), timeout+patience)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, program, append([]string{"list", "--dial-timeout", "1s", "--command-timeout", timeout.String()}, test.args...)...)
+			cmd.Env = []string{"GRPC_GO_LOG_SEVERITY_LEVEL=info", "ETCD_CLIENT_DEBUG=debug", "GORACE=atexit_sleep_ms=0"}
+			var stdout, stderr strings.Builder
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			_ = cmd.Run() // the code tells
+			if ctx.Err() != nil {
+				t.Error("it hangs")
+			}
+			badCase{code: test.code, says: []string{"hbctl: ", test.says}}.judge(t, outcome{code: codeOf(cmd.ProcessState), stdout: stdout.String(), stderr: stderr.String()})
 		})
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -42,6 +43,9 @@ func (p *program) dev(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		if ctx.Err() != nil {
 			return endedBySignal(ctx)
+		}
+		if errors.Is(err, devserver.ErrInvalid) {
+			return invalid(err)
 		}
 		return err
 	}

@@ -31,12 +31,13 @@ func (p *program) doctorCommand() *cli.Command {
 	return &cli.Command{
 		Name: "doctor", Usage: "check this client, the cluster and the data under the prefix",
 		UsageText: "hbctl doctor [--strict] [-o text|json]",
-		Description: `Checks that each endpoint answers and how fast, version, leader and alarms of etcd, the shortest TTL that it grants, what this
-user may do with each kind of key, and the data: junk, foreign keys, alive keys without a lease, leases without keys, records
-that nobody renewed for long. One line a check: ok, warn or fail, with what to do.
+		Description: `Tells each setting that is not left at its default, and where it comes from. Checks that each endpoint answers and how fast,
+version, leader and alarms of etcd, the shortest TTL that it grants, what this user may do with each kind of key, and the data:
+junk, foreign keys, alive keys without a lease, leases without keys, records that nobody renewed for long, names that look
+alike. One line a check: ok, warn or fail, with what to do.
 
 It writes nothing but a lease of the shortest TTL, which it revokes at once. Ends with 1 if something failed, with --strict also if
-something is worth a warning, and with 4 if no endpoint answers.
+something is worth a warning, with 4 if no endpoint answers, and with 5 if the user is refused.
 
 Examples:
    hbctl doctor
@@ -72,40 +73,57 @@ func (p *program) doctor(ctx context.Context, c *cli.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 4*p.settings.commandTimeout) // several questions, each with its own bound
 	defer cancel()
 	e := &examination{p: p}
-	unreachable := e.examine(ctx)
+	e.settings()
+	code := e.examine(ctx)
 	if err := e.write(p.stdout, format); err != nil {
-		return fmt.Errorf("writing what was found: %w", err)
+		return unwritten("what was found", err)
 	}
 	switch {
 	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return context.Cause(ctx)
-	case unreachable:
-		return &exitError{code: exitUnreachable}
+	case code != exitOK:
+		return &exitError{code: code}
 	case e.has(levelFail), c.Bool("strict") && e.has(levelWarn):
 		return &exitError{code: exitFailed}
 	}
 	return nil
 }
 
-// examine makes all checks, and says whether no endpoint could be reached: then there is nothing else to look at.
-func (e *examination) examine(ctx context.Context) (unreachable bool) {
-	client, err := dial(ctx, e.p.clientConfig())
+// examine makes all checks. If no endpoint could be reached, or all refuse the user, there is nothing to look at, and the code says so.
+func (e *examination) examine(ctx context.Context) (code int) {
+	client, err := e.dial(ctx)
 	if err != nil {
-		e.add(levelFail, "client", err.Error(), "check --user, --password-file and the TLS flags")
-		return !isDenied(err)
+		remedy := "start it, or name another with --endpoints"
+		code = exitUnreachable
+		if exitCode(err) == exitDenied {
+			remedy, code = "check --user and --password-file", exitDenied
+		}
+		e.add(levelFail, "client", inWords(err), "%s", remedy)
+		return code
 	}
 	defer client.Close()
 	e.client = client
 	members := e.endpoints(ctx)
 	if len(members) == 0 {
-		return true
+		return exitUnreachable
 	}
 	e.cluster(members)
 	e.alarms(ctx)
 	e.shortestTTL(ctx)
 	e.permissions(ctx)
 	e.data(ctx)
-	return false
+	return exitOK
+}
+
+// dial makes the client, which asks etcd something only if there is a password.
+func (e *examination) dial(ctx context.Context) (client *clientv3.Client, err error) {
+	ctx, cancel := e.p.bounded(ctx)
+	defer cancel()
+	err = e.p.reach(ctx, func(ctx context.Context) error {
+		client, err = dial(ctx, e.p.clientConfig())
+		return err
+	})
+	return client, err
 }
 
 func (e *examination) has(l level) bool {

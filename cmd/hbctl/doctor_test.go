@@ -77,7 +77,8 @@ func TestDoctorWithoutEtcd(t *testing.T) {
 	t.Parallel()
 	o := hbctl(t, "doctor", "--endpoints", "127.0.0.1:1")
 	o.wants(t, exitUnreachable)
-	if !strings.HasPrefix(o.stdout, "fail  endpoint 127.0.0.1:1: connection refused") || strings.Count(o.stdout, "\n") != 1 {
+	lines := strings.SplitAfter(o.stdout, "\n")
+	if len(lines) != 3 || lines[0] != "ok    setting endpoints: 127.0.0.1:1, from --endpoints\n" || !strings.HasPrefix(lines[1], "fail  endpoint 127.0.0.1:1: connection refused") {
 		t.Errorf("told %q", o.stdout)
 	}
 }

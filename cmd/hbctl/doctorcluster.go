@@ -47,7 +47,7 @@ func (e *examination) endpoints(ctx context.Context) []memberState {
 			e.add(levelWarn, name, "it answers, but this user may not ask for its state", "ask as a user with more rights to have it checked")
 			answered = append(answered, m)
 		case m.err != nil:
-			e.add(levelFail, name, m.err.Error(), "start it, or take it off --endpoints")
+			e.add(levelFail, name, inWords(m.err), "start it, or take it off --endpoints")
 		default:
 			answered = append(answered, m)
 			e.endpoint(name, m)
@@ -185,7 +185,7 @@ func (e *examination) alarms(ctx context.Context) {
 		e.add(levelWarn, "alarms", "this user may not ask for them", "ask as a user with more rights to have them checked")
 		return
 	case err != nil:
-		e.add(levelFail, "alarms", err.Error(), "look at etcd's log")
+		e.add(levelFail, "alarms", inWords(err), "look at etcd's log")
 		return
 	}
 	raised := map[pb.AlarmType]bool{}
@@ -213,7 +213,7 @@ func (e *examination) shortestTTL(ctx context.Context) {
 		if errors.Is(err, rpctypes.ErrNoSpace) {
 			return // the alarm says it
 		}
-		e.add(levelFail, "shortest TTL", "a lease is refused: "+err.Error(), "without leases nothing can register")
+		e.add(levelFail, "shortest TTL", "a lease is refused: "+inWords(err), "without leases nothing can register")
 		return
 	}
 	_, _ = e.client.Revoke(ctx, resp.ID) // else it runs out in a moment
@@ -247,7 +247,7 @@ func (e *examination) permissions(ctx context.Context) {
 			case isDenied(err):
 				denied = append(denied, what+" "+string(family))
 			case err != nil:
-				unknown = append(unknown, fmt.Sprintf("%s %s: %s", what, family, oneLine(err.Error())))
+				unknown = append(unknown, fmt.Sprintf("%s %s: %s", what, family, inWords(err)))
 			}
 		}
 	}

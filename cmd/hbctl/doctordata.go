@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/hbctl/hbctl/registry"
 )
@@ -30,13 +32,14 @@ func (e *examination) data(ctx context.Context) {
 	table, err := registry.Load(ctx, e.client, keys, 0)
 	if err != nil {
 		if !isDenied(err) { // the permissions say it
-			e.add(levelFail, "data", err.Error(), "look at etcd's log")
+			e.add(levelFail, "data", inWords(err), "look at etcd's log")
 		}
 		return
 	}
 	snap := table.Snapshot(keys, registry.Filter{})
 	e.warnings(table, snap)
 	e.rows(snap.Services, time.Now())
+	e.lookalikes(snap.Services)
 	e.leases(ctx, table)
 }
 
@@ -93,6 +96,33 @@ func (e *examination) rows(services []registry.Service, now time.Time) {
 	} else {
 		e.ok("clocks", "no time in the records is still to come")
 	}
+}
+
+// lookalikes warns of names that people take for one. They are compared byte by byte, so they are different instances.
+func (e *examination) lookalikes(services []registry.Service) {
+	first := make(map[string]string, len(services))
+	var pairs []string
+	for i := range services {
+		name := services[i].Name().String()
+		looks := strings.ToLower(norm.NFKC.String(name))
+		if other, twice := first[looks]; twice {
+			pairs = append(pairs, fmt.Sprintf("%s is like %s", spelled(name), other))
+			continue
+		}
+		first[looks] = spelled(name)
+	}
+	if len(pairs) > 0 {
+		e.add(levelWarn, "names", some(pairs),
+			"names are compared byte by byte, so these are different instances; 'hbctl forget' those that are not meant, and register under one spelling")
+	}
+}
+
+// spelled shows what is not ASCII as its code points, which tell apart what looks the same.
+func spelled(name string) string {
+	if quoted := strconv.QuoteToASCII(name); quoted != `"`+name+`"` {
+		return quoted
+	}
+	return name
 }
 
 // leases looks for leases that hold nothing. Only who may read all keys of all leases may ask.

@@ -55,7 +55,7 @@ var eventWords = map[registry.EventKind]struct {
 	registry.Registered:  {zerolog.InfoLevel, "registered"},
 	registry.Fenced:      {zerolog.WarnLevel, "fenced: renewals are not answered in time, so it may not act; still trying"},
 	registry.Trusted:     {zerolog.InfoLevel, "trusted again: renewed, and the same incarnation"},
-	registry.LostKey:     {zerolog.WarnLevel, "lost its key in etcd; putting it back"},
+	registry.LostKey:     {zerolog.WarnLevel, "lost its key in etcd; putting it back, if that is still allowed"},
 	registry.Unhealthy:   {zerolog.WarnLevel, "unhealthy: withdrawn"},
 	registry.Healthy:     {zerolog.InfoLevel, "healthy again"},
 	registry.Replaced:    {zerolog.ErrorLevel, "replaced by another process"},
@@ -86,7 +86,7 @@ func (l *eventLog) write(e registry.Event) {
 		line = line.Int64("incarnation", e.Incarnation)
 	}
 	if e.Err != nil {
-		line = line.Str("why", oneLine(e.Err.Error()))
+		line = line.Str("why", inWords(e.Err))
 	}
 	if e.By != 0 {
 		line = line.Stringer("by", e.By)

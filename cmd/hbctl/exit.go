@@ -79,7 +79,7 @@ func (p *program) finish(err error) int {
 
 // sayWhy writes the last line: one line, whatever is in it.
 func (p *program) sayWhy(err error) {
-	text := oneLine(err.Error())
+	text := inWords(err)
 	if text == "" || errors.As(err, new(stopped)) {
 		return
 	}

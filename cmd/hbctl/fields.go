@@ -83,10 +83,12 @@ func csvValue(v any) string {
 	return textOf(v)
 }
 
+func sortedKeys(labels map[string]string) []string { return slices.Sorted(maps.Keys(labels)) }
+
 // joinLabels gives labels as -l takes them.
 func joinLabels(labels map[string]string) string {
 	var pairs []string
-	for _, key := range slices.Sorted(maps.Keys(labels)) {
+	for _, key := range sortedKeys(labels) {
 		pairs = append(pairs, key+"="+labels[key])
 	}
 	return strings.Join(pairs, ",")

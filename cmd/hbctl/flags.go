@@ -29,7 +29,7 @@ var globalFlags = []globalFlag{
 	{name: "user", usage: "etcd user, as `NAME[:PASSWORD]`; HBCTL_PASSWORD or ETCDCTL_PASSWORD may hold the password", env: envs("USER")},
 	{name: "password-file", usage: "the password of --user is in `FILE`", env: envs("PASSWORD_FILE")},
 	{name: "dial-timeout", usage: "one attempt to connect may take `TIME`", env: envs("DIAL_TIMEOUT"), initial: "2s"},
-	{name: "command-timeout", usage: "a command that ends by itself may take `TIME`", env: envs("COMMAND_TIMEOUT"), initial: "5s"},
+	{name: "command-timeout", usage: "a command that ends by itself may take `TIME`; with several targets each of them", env: envs("COMMAND_TIMEOUT"), initial: "5s"},
 	{name: "config", usage: "YAML `FILE` with values for these flags, as 'endpoints: [a:2379, b:2379]'", env: []string{"HBCTL_CONFIG"}},
 	{name: "log-level", usage: "`LEVEL` is debug, info, warn or error", initial: "info"},
 	{name: "log-format", usage: "`FORMAT` is console or json (default: console on a terminal, else json)"},
@@ -64,7 +64,8 @@ func (g globalFlag) flag() cli.Flag {
 type setting struct {
 	text   string
 	source string
-	given  bool // by anybody, rather than the default
+	given  bool     // by anybody, rather than the default
+	beaten []string // sources that say otherwise, and do not count
 }
 
 // refuse makes the usage error for a bad value.
@@ -74,20 +75,30 @@ func (s setting) refuse(format string, args ...any) error {
 
 // lookup finds the value of a global flag. Flag beats environment beats file beats default.
 func (g globalFlag) lookup(c *cli.Context, getenv func(string) string, file fileValues) setting {
+	var found []setting
 	if c.IsSet(g.name) {
 		text := c.String(g.name)
 		if g.toggle {
 			text = fmt.Sprint(c.Bool(g.name))
 		}
-		return setting{text: text, source: "--" + g.name, given: true}
+		found = append(found, setting{text: text, source: "--" + g.name, given: true})
 	}
 	for _, name := range g.env {
 		if text := getenv(name); text != "" {
-			return setting{text: text, source: "$" + name, given: true}
+			found = append(found, setting{text: text, source: "$" + name, given: true})
 		}
 	}
 	if v, ok := file.values[g.name]; ok {
-		return setting{text: v, source: fmt.Sprintf("%s: %s", file.path, g.name), given: true}
+		found = append(found, setting{text: v, source: fmt.Sprintf("%s: %s", file.path, g.name), given: true})
 	}
-	return setting{text: g.initial, source: "--" + g.name}
+	if len(found) == 0 {
+		return setting{text: g.initial, source: "--" + g.name}
+	}
+	first := found[0]
+	for _, other := range found[1:] {
+		if other.text != first.text {
+			first.beaten = append(first.beaten, other.source)
+		}
+	}
+	return first
 }

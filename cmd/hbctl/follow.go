@@ -1,14 +1,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"syscall"
+
+	"github.com/hbctl/hbctl/registry"
 )
 
 // follow passes signals on and watches the registration until the command ends.
 func (r *runner) follow(registered *chan error) error {
 	if *registered == nil {
-		r.spoken.registered(r.keeper.registration)
+		r.settled()
 	}
 	unguarded := r.child.Unguarded()
 	for {
@@ -19,6 +22,8 @@ func (r *runner) follow(registered *chan error) error {
 			if number, ok := s.(syscall.Signal); ok {
 				r.pass(number)
 			}
+		case <-r.deaths:
+			r.child.Bury()
 		case <-r.child.Stopped():
 			r.p.log.Warn().Msg("the command was stopped by a signal; it is still registered. If it reads from the terminal, give it another input, as </dev/null")
 		case <-unguarded:
@@ -31,6 +36,9 @@ func (r *runner) follow(registered *chan error) error {
 			r.manager.alive()
 		case e := <-r.keeper.lost:
 			r.lost(string(e.Kind))
+		case <-r.over:
+			r.over = nil
+			r.explaining.Go(r.explain)
 		case err := <-*registered:
 			*registered = nil
 			r.registered(err)
@@ -45,7 +53,37 @@ func (r *runner) registered(err error) {
 		r.lost("not registered")
 		return
 	}
+	r.settled()
+}
+
+// settled takes note of the registration, which is there from now on.
+func (r *runner) settled() {
 	r.spoken.registered(r.keeper.registration)
+	r.over = r.keeper.registration.Done()
+}
+
+// explain says why the registration is over for good. The event in the log knows neither who evicted it nor what for, and who
+// finds a command that runs unregistered should not have to guess.
+func (r *runner) explain() {
+	why := inWords(r.keeper.ended(r.patient))
+	if r.onLost != onLostTerm && r.onLost != onLostKill {
+		why += "; the command runs on, unregistered: see --on-lost"
+	}
+	r.p.log.Warn().Msg(why)
+}
+
+// explained waits until that is told, and not longer than ctx.
+func (r *runner) explained(ctx context.Context) {
+	if r.over != nil && (r.unfit == string(registry.Evicted) || r.unfit == string(registry.Replaced)) {
+		// The event that had us stop the command comes a moment before the registration's end.
+		select {
+		case <-r.over:
+			r.explaining.Go(r.explain)
+		case <-ctx.Done():
+		}
+	}
+	defer context.AfterFunc(ctx, r.hush)()
+	r.explaining.Wait()
 }
 
 // pass passes a signal on.
@@ -85,12 +123,12 @@ const maxReguards = 5
 // reguard puts another guardian in the place of one that was killed.
 func (r *runner) reguard() <-chan struct{} {
 	if r.reguards++; r.reguards > maxReguards {
-		r.unguarded(errors.New("it was killed again and again"))
+		r.p.unguarded("command", errors.New("it was killed again and again"))
 		return nil
 	}
 	r.p.log.Warn().Msg("the command's guardian was killed; starting another")
 	if err := r.child.Reguard(); err != nil {
-		r.unguarded(err)
+		r.p.unguarded("command", err)
 		return nil
 	}
 	return r.child.Unguarded()

@@ -14,6 +14,15 @@ import (
 // defaultRegisterTimeout is how long a registration is waited for.
 const defaultRegisterTimeout = 30 * time.Second
 
+// What --on-conflict may be.
+const (
+	policyWait     = "wait"
+	policyFail     = "fail"
+	policyTakeover = "takeover"
+)
+
+var policies = []string{policyWait, policyFail, policyTakeover}
+
 // instanceFlags say what to register; register and run share them.
 func instanceFlags() []cli.Flag {
 	return []cli.Flag{
@@ -24,7 +33,7 @@ func instanceFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "label", Aliases: []string{"l"}, Usage: "give it the label `KEY=VALUE`; may be repeated"},
 		&cli.StringSliceFlag{Name: "advertise", Usage: "it can be reached at `URL`; may be repeated"},
 		&cli.StringFlag{Name: "report-interval", Usage: "rewrite its record every `TIME`; 0 means only on change", DefaultText: registry.DefaultReportInterval.String()},
-		&cli.StringFlag{Name: "on-conflict", Usage: "when another process holds the name: `POLICY` is wait (for the lease of a dead one to run out; a live one is an error), fail or takeover", DefaultText: "wait"},
+		&cli.StringFlag{Name: "on-conflict", Usage: "when another process holds the name: `POLICY` is wait (for the lease of a dead one to run out; a live one is an error), fail or takeover", DefaultText: policyWait},
 		&cli.StringFlag{Name: "register-timeout", Usage: "give up if it is not registered within `TIME`", DefaultText: defaultRegisterTimeout.String()},
 	}
 }
@@ -64,7 +73,7 @@ func (p *program) registering(c *cli.Context) (*registering, error) {
 		return nil, invalid(err)
 	}
 	if in.TTL > lease.WarnTTL {
-		p.log.Warn().Stringer("ttl", in.TTL).Msg("with such a TTL a death is told late")
+		p.log.Warn().Stringer("ttl", in.TTL).Msg("a death is told that late, and after a change of etcd's leader later still; the default is " + registry.DefaultTTL.String())
 	}
 	return in, nil
 }
@@ -119,11 +128,11 @@ func flagTime(c *cli.Context, name string, initial time.Duration) (time.Duration
 }
 
 func conflictPolicy(c *cli.Context) (registry.Policy, error) {
-	name, err := oneOf(c, "on-conflict", "wait", "fail", "takeover")
+	name, err := oneOf(c, "on-conflict", policies...)
 	switch name {
-	case "fail":
+	case policyFail:
 		return registry.Fail, err
-	case "takeover":
+	case policyTakeover:
 		return registry.Takeover, err
 	}
 	return registry.Wait, err

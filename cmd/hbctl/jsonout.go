@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"io"
 	"strconv"
 	"strings"
@@ -30,51 +29,6 @@ func jsonLine(w io.Writer, v any) error {
 
 // clusterID shows a cluster's id as etcdctl does.
 func clusterID(id uint64) string { return strconv.FormatUint(id, 16) }
-
-// writeListJSON writes the list as one object, a row a line: it is read by lines as easily as by a JSON reader, and a long
-// list is never held in memory as text.
-func writeListJSON(w io.Writer, snap *registry.Snapshot) error {
-	out := bufio.NewWriterSize(w, 64<<10)
-	out.WriteString(`{"cluster":"` + clusterID(snap.Cluster) + `","revision":` + strconv.FormatInt(snap.Revision, 10) + `,"services":[`)
-	if err := writeElements(out, snap.Services); err != nil {
-		return err
-	}
-	out.WriteString(`],"warnings":[`)
-	if err := writeElements(out, safeWarnings(snap.Warnings)); err != nil {
-		return err
-	}
-	out.WriteString("]}\n")
-	return out.Flush()
-}
-
-func writeElements[T any](out *bufio.Writer, list []T) error {
-	for i := range list {
-		separator := "\n"
-		if i > 0 {
-			separator = ",\n"
-		}
-		out.WriteString(separator)
-		if err := json.MarshalWrite(out, &list[i], jsonOptions); err != nil {
-			return err
-		}
-	}
-	if len(list) > 0 {
-		out.WriteByte('\n')
-	}
-	return nil
-}
-
-// writeListJSONL writes one row a line.
-func writeListJSONL(w io.Writer, services []registry.Service) error {
-	out := bufio.NewWriterSize(w, 64<<10)
-	for i := range services {
-		if err := json.MarshalWrite(out, &services[i], jsonOptions); err != nil {
-			return err
-		}
-		out.WriteByte('\n')
-	}
-	return out.Flush()
-}
 
 // safeWarnings escapes keys that are no UTF-8: JSON has no bytes, and a key that was bent silently names nothing.
 func safeWarnings(warnings []registry.Warning) []registry.Warning {

@@ -58,7 +58,8 @@ func (k *keeper) register(ctx context.Context) error {
 		return k.notRegistered(ctx, err)
 	}
 	if granted := k.registration.Status().TTL; granted > 0 && granted != in.TTL {
-		k.p.log.Warn().Stringer("asked", in.TTL).Stringer("granted", granted).Msg("etcd granted another TTL")
+		k.p.log.Warn().Stringer("asked", in.TTL).Stringer("granted", granted).
+			Msg("etcd grants no TTL as short as was asked for: a death is told later; see 'hbctl doctor'")
 	}
 	return nil
 }
@@ -75,9 +76,7 @@ func (k *keeper) connect(ctx context.Context) error {
 	}
 	var last error
 	attempt := func() (*clientv3.Client, error) {
-		bounded, cancel := k.p.bounded(ctx)
-		defer cancel()
-		client, err := k.p.connect(bounded, k.ownKey)
+		client, err := k.p.connectInTime(ctx, k.ownKey)
 		if err != nil && !errors.As(err, new(*unreachableError)) {
 			return nil, backoff.Permanent(err)
 		}
@@ -161,9 +160,9 @@ func (k *keeper) onEvent(e registry.Event) {
 }
 
 // ended says why the registration ended, naming who holds the name now or who evicted it.
-func (k *keeper) ended() error {
+func (k *keeper) ended(ctx context.Context) error {
 	err := k.registration.Err()
-	ctx, cancel := k.p.bounded(context.Background())
+	ctx, cancel := k.p.bounded(ctx)
 	defer cancel()
 	keys := k.p.settings.keys
 	switch name := k.what.Name; {
@@ -210,8 +209,8 @@ func evictedBy(ctx context.Context, client *clientv3.Client, key string) string 
 func (k *keeper) leave(reason string) error { return k.leaveWithin(context.Background(), reason) }
 
 // leaveWithin gives up when ctx is done, too.
-func (k *keeper) leaveWithin(ctx context.Context, reason string) error {
-	ctx, cancel := k.p.bounded(ctx)
+func (k *keeper) leaveWithin(hurried context.Context, reason string) error {
+	ctx, cancel := k.p.bounded(hurried)
 	defer cancel()
 	var err error
 	if k.registration != nil {
@@ -229,8 +228,21 @@ func (k *keeper) leaveWithin(ctx context.Context, reason string) error {
 	}
 	k.log.close()
 	if errors.Is(err, registry.ErrLeaving) {
-		return &unreachableError{reason: fmt.Sprintf("etcd could not be told within %v that %s left; it is up there until its TTL of %v has passed, and then down as expired",
-			k.p.settings.commandTimeout, k.what.Name, k.what.TTL)}
+		return k.untold(hurried.Err() != nil)
 	}
 	return err
+}
+
+// untold says what it means that etcd could not be told of the end. What never was registered is not up for it: the name may be
+// another's.
+func (k *keeper) untold(hurried bool) error {
+	why := fmt.Sprintf("etcd could not be told within %v", k.p.settings.commandTimeout)
+	if hurried {
+		why = "a further signal came before etcd was told"
+	}
+	what := fmt.Sprintf("that %s left; it is up there until its TTL of %v has passed, and then down as expired", k.what.Name, k.what.TTL)
+	if k.registration == nil {
+		what = fmt.Sprintf("that %s, which was not registered, gives up; what it has there goes when its TTL of %v has passed", k.what.Name, k.what.TTL)
+	}
+	return &unreachableError{reason: why + " " + what}
 }

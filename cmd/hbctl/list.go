@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -21,6 +20,14 @@ func (p *program) listCommand() *cli.Command {
 		Description: `Lists every instance that has a record, up or down, sorted by BINARY/HOST. State is what is observed: up
 while the service renews its lease, else down. Status is what operators want: enabled or disabled.
 UPDATED_AT of what is up is its last renewal; of what is down, the best that was recorded.
+
+The cause of a down, with -o wide and in the events of 'hbctl watch':
+   expired                    it stopped renewing, as when it is killed
+   left, failed, unhealthy    it said so itself: a clean stop, a failure, a health check that failed
+   replaced, evicted          another process took its name; an operator ended its registration
+   forced                     an operator said that it is down
+   deleted, unleased          its key was deleted while its lease lived; its key is bound to no lease
+   lost                       it went unseen, as most crashes are to a list: only who watches sees the lease expire
 
 Examples:
    hbctl list                                 everything
@@ -62,32 +69,51 @@ func (p *program) list(ctx context.Context, c *cli.Context) error {
 			return err
 		}
 	}
-	snap, err := p.snapshot(ctx, registry.ListOptions{Prefix: p.settings.keys.Prefix(), Filter: filter, LastBeat: format != "name"})
+	opts := registry.ListOptions{Prefix: p.settings.keys.Prefix(), Filter: filter, LastBeat: format != "name"}
+	view := listView{format: format, query: query, ages: c.Bool("age"), colored: p.color(p.stdout), now: time.Now()}
+	list, err := p.showList(ctx, opts, view)
 	if err != nil {
 		return err
 	}
-	if format != "json" && format != "yaml" {
-		p.warn(snap.Warnings)
-	}
-	view := listView{format: format, query: query, ages: c.Bool("age"), colored: p.color(p.stdout), now: time.Now()}
-	if err := view.write(p.stdout, snap); err != nil {
-		return fmt.Errorf("writing the list: %w", err)
-	}
 	if following != "" {
-		return p.watchOn(ctx, c, filter, snap.Revision, following)
+		return p.watchOn(ctx, c, filter, list.revision, following)
 	}
-	if c.Bool("exit-code") && anyDown(snap.Services) {
+	if c.Bool("exit-code") && list.down {
 		return &exitError{code: exitNot}
 	}
 	return nil
 }
 
+// showList writes the list and tells what is wrong with the data, where the format has no place for it.
+func (p *program) showList(ctx context.Context, opts registry.ListOptions, view listView) (listed, error) {
+	var l listed
+	var err error
+	if view.query.given() { // made of the whole
+		l, err = p.queryList(ctx, opts, view)
+	} else {
+		l, err = p.writeList(ctx, opts, view)
+	}
+	if err == nil && view.format != "json" && view.format != "yaml" {
+		p.warn(l.warnings)
+	}
+	return l, err
+}
+
+func (p *program) queryList(ctx context.Context, opts registry.ListOptions, view listView) (listed, error) {
+	snap, err := p.snapshot(ctx, opts)
+	if err != nil {
+		return listed{}, err
+	}
+	if err := view.write(p.stdout, snap); err != nil {
+		return listed{}, unwritten("the list", err)
+	}
+	return listed{revision: snap.Revision, down: anyDown(snap.Services), warnings: snap.Warnings}, nil
+}
+
 // snapshot lists within the command's timeout.
 func (p *program) snapshot(ctx context.Context, opts registry.ListOptions) (*registry.Snapshot, error) {
-	ctx, cancel := p.bounded(ctx)
-	defer cancel()
 	var snap *registry.Snapshot
-	client, err := p.connect(ctx, func(ctx context.Context, client *clientv3.Client) error {
+	client, err := p.connectInTime(ctx, func(ctx context.Context, client *clientv3.Client) error {
 		var err error
 		snap, err = registry.List(ctx, client, opts)
 		return err

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 
 	"github.com/urfave/cli/v2"
@@ -27,5 +26,5 @@ func watchFormat(listFormat string, q query) (string, error) {
 func (p *program) watchOn(ctx context.Context, c *cli.Context, filter registry.Filter, after int64, format string) error {
 	config := watcher.Config{Prefix: p.settings.keys.Prefix(), Filter: filter, StartTimeout: p.settings.commandTimeout}
 	view := &watchView{format: format, onlyChanges: true, unsaid: true, colored: p.color(p.stdout)}
-	return p.tell(ctx, c, &printer{view: view, out: bufio.NewWriter(p.stdout)}, config, nil, watcher.After(after))
+	return p.tell(ctx, c, newPrinter(view, p.stdout), config, nil, watcher.After(after))
 }

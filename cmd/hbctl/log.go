@@ -11,6 +11,11 @@ const (
 	formatJSON    = "json"
 )
 
+var (
+	logFormats = []string{formatConsole, formatJSON}
+	logLevels  = []string{"debug", "info", "warn", "error"} // as zerolog calls them
+)
+
 // newLog makes the logger of the program. It writes to stderr: stdout is for data.
 func (p *program) newLog() zerolog.Logger {
 	return zerolog.New(p.logWriter()).Level(p.settings.logLevel).With().Timestamp().Logger()

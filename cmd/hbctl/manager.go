@@ -27,10 +27,13 @@ func (p *program) serviceManager() *manager {
 		p.log.Warn().Msg("WATCHDOG_USEC: " + oneLine(err.Error()))
 	}
 	if m.watchdog > 0 {
-		m.ticker = time.NewTicker(max(m.watchdog/3, time.Millisecond))
+		m.ticker = time.NewTicker(petting(m.watchdog))
 	}
 	return m
 }
+
+// petting is how often a watchdog is petted that wants it within a time: two may be late.
+func petting(within time.Duration) time.Duration { return max(within/3, time.Millisecond) }
 
 // due tells when alive is to be called. It is for the loop that does the program's work: if that hangs, nothing is said.
 func (m *manager) due() <-chan time.Time {

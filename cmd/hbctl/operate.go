@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/user"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -125,97 +123,25 @@ func (p *program) operate(ctx context.Context, c *cli.Context, op operation) err
 		wish = wish.Create()
 	}
 	var rows []registry.Service
-	var cluster clusterState
-	err = p.withOperator(ctx, what, func(ctx context.Context, o *registry.Operator, client *clientv3.Client, names []registry.Name) error {
-		failed := worst{p: p}
-		for _, name := range names {
-			row, err := o.Want(ctx, name, wish)
-			if err != nil {
-				failed.add(p.operationError(ctx, err))
-				continue
-			}
+	work := operating{p: p, writes: true, each: func(ctx context.Context, o *registry.Operator, name registry.Name) error {
+		row, err := o.Want(ctx, name, wish)
+		if errors.Is(err, registry.ErrNotFound) {
+			err = fmt.Errorf("%w; to say it beforehand, give --create", err)
+		}
+		if err == nil {
 			rows = append(rows, *row)
 		}
+		return err
+	}}
+	cluster, err := work.run(ctx, what, func(ctx context.Context, client *clientv3.Client) {
 		_ = registry.AskLastBeats(ctx, client, rows, nil) // without it the times are those that the services wrote
-		cluster = stateOf(ctx, client)
-		return failed.err()
 	})
 	if len(rows) > 0 || err == nil {
 		view := listView{format: format, query: query, colored: p.color(p.stdout), now: time.Now(), extra: []column{op.column}}
 		snap := &registry.Snapshot{Cluster: cluster.id, Revision: cluster.revision, Services: rows}
 		if writeErr := view.write(p.stdout, snap); writeErr != nil {
-			return errors.Join(err, fmt.Errorf("writing the rows: %w", writeErr))
+			return rowsUnwritten(err, writeErr)
 		}
 	}
 	return err
-}
-
-// clusterState is where the rows were read.
-type clusterState struct {
-	id       uint64
-	revision int64
-}
-
-func stateOf(ctx context.Context, client *clientv3.Client) clusterState {
-	resp, err := client.Get(ctx, "\x00", clientv3.WithCountOnly())
-	if err != nil {
-		return clusterState{}
-	}
-	return clusterState{resp.Header.ClusterId, resp.Header.Revision}
-}
-
-// withOperator connects, finds the targets and works on them, within the command's timeout.
-func (p *program) withOperator(ctx context.Context, what targets, do func(context.Context, *registry.Operator, *clientv3.Client, []registry.Name) error) error {
-	ctx, cancel := p.bounded(ctx)
-	defer cancel()
-	var names []registry.Name
-	client, err := p.connect(ctx, func(ctx context.Context, client *clientv3.Client) error {
-		var err error
-		names, err = what.resolve(ctx, p, client)
-		if err == nil && len(what.names) > 0 {
-			_, err = client.Get(ctx, p.settings.keys.Admin(names[0]))
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	o, err := registry.NewOperator(client, registry.OperatorConfig{Prefix: p.settings.keys.Prefix(), By: p.who()})
-	if err != nil {
-		return err
-	}
-	return do(ctx, o, client, names)
-}
-
-// operationError puts a failure into words, with its exit code.
-func (p *program) operationError(ctx context.Context, err error) error {
-	switch {
-	case errors.Is(err, registry.ErrNotFound):
-		return &exitError{code: exitNot, err: err}
-	case errors.Is(err, registry.ErrInvalid):
-		return invalid(err)
-	case isDenied(err):
-		return &exitError{code: exitDenied, err: p.denied(err)}
-	case isUnavailable(err), ctx.Err() != nil:
-		return &unreachableError{reason: fmt.Sprintf("etcd did not answer within %v: %s; whether it was written is not known", p.settings.commandTimeout, oneLine(err.Error()))}
-	}
-	return err
-}
-
-// who says who speaks: the user of etcd, else that of the system, and the machine.
-func (p *program) who() string {
-	name := p.settings.user
-	if name == "" {
-		if u, err := user.Current(); err == nil {
-			name = u.Username
-		}
-	}
-	if sudo := p.getenv("SUDO_USER"); sudo != "" && p.settings.user == "" {
-		name = sudo // root is everybody
-	}
-	if host, err := os.Hostname(); err == nil {
-		name += "@" + host
-	}
-	return name
 }

@@ -49,7 +49,7 @@ func TestOperatorsSayWhyAndWho(t *testing.T) {
 	if rows := rowsOf(t, o); len(rows) != 1 || rows[0].State != registry.Down || !rows[0].Present || *rows[0].Cause != registry.CauseForced {
 		t.Errorf("forced down: %+v", rows)
 	}
-	w.hbctl("forget", "web/n1").wants(t, exitFailed, "web/n1: it is up", "--evict")
+	w.hbctl("forget", "web/n1").wants(t, exitFailed, "web/n1: its holder is there, as incarnation", "--evict")
 	o = w.hbctl("force-up", "web/n1", "-o", "json")
 	if rows := rowsOf(t, o); rows[0].State != registry.Up || *rows[0].Status != registry.Disabled {
 		t.Errorf("lifted: %+v", rows[0])
@@ -77,7 +77,7 @@ func TestSeveralTargets(t *testing.T) {
 	w.record("web/n3", "")
 	w.put("admin/web/n3", "junk")
 	o := w.hbctl("disable", "web/none", "web/n1", "web/n1", "web/n3", "--reason", "x", "-o", "name")
-	o.wants(t, exitNot, "hbctl: web/none: there is no such instance\n", "admin/web/n3 holds can't be read")
+	o.wants(t, exitNot, "hbctl: web/none: there is no such instance; to say it beforehand, give --create\n", "admin/web/n3 holds can't be read")
 	if o.stdout != "web/n1\n" || strings.Count(o.stderr, "\n") != 2 {
 		t.Errorf("stdout %q, stderr %q", o.stdout, o.stderr)
 	}
@@ -110,7 +110,7 @@ func TestOperationsRefuse(t *testing.T) {
 		{"forget web/n1 --reason x", "--reason is kept with an eviction only"},
 		{"forced-down web/n1", "did you mean \"force-down\"?"},
 		{"wait web/n1", "--for is missing"},
-		{"wait web/n1 --for state=dead", "want state=up, state=down"},
+		{"wait web/n1 --for state=dead", "want one of state=up, state=down, status=enabled, status=disabled"},
 		{"wait web/n1 --for state=up --timeout 0s", "want more than 0"},
 		{"wait web/n1 --for state=up --timeout 5", "the unit is missing"},
 		{"list --jq .[", "--jq \".[\":"},

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"sync"
 	"syscall"
@@ -50,6 +51,24 @@ func closedFirst(out, other *os.File) bool {
 			return true
 		}
 	}
+}
+
+// unwritten says that what was asked for could not be written to stdout. A query that does not fit the data is no matter of
+// the writing.
+func unwritten(what string, err error) error {
+	if usage := new(usageError); errors.As(err, &usage) {
+		return err
+	}
+	return fmt.Errorf("%s can't be written to stdout: %w", what, plainFileError(err))
+}
+
+// rowsUnwritten says that rows could not be written, beside what went wrong before. A reader that has seen enough is no failure,
+// and makes none undone.
+func rowsUnwritten(before, err error) error {
+	if before != nil && errors.Is(err, syscall.EPIPE) {
+		return before
+	}
+	return errors.Join(before, unwritten("the rows", err))
 }
 
 func isPipe(f *os.File) bool {

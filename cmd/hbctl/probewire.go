@@ -176,6 +176,9 @@ func tlsWords(err error) string {
 	var verification *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &invalidCert) && invalidCert.Reason == x509.Expired:
+		if whose := invalidCert.Cert; whose.IsCA {
+			return fmt.Sprintf("the certificate of the authority %s, which signed the server's, %s", quoteShort(whose.Subject.CommonName), outOfDate(whose, time.Now()))
+		}
 		return "the server's certificate " + outOfDate(invalidCert.Cert, time.Now())
 	case errors.As(err, new(x509.UnknownAuthorityError)):
 		return "the server's certificate is signed by an unknown authority; give its CA with --cacert"

@@ -35,6 +35,9 @@ func (p *program) execute(ctx context.Context) error {
 		describeApp(&help, app)
 		fmt.Fprintln(p.stderr, help.String())
 	}
+	if err == nil {
+		err = enoughFiles()
+	}
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func (k *keeper) hold(ctx context.Context, m *manager) error {
 		case <-ctx.Done():
 			return nil
 		case <-k.registration.Done():
-			return k.ended()
+			return k.ended(context.Background())
 		case <-m.due():
 			m.alive()
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -24,6 +25,8 @@ const (
 	onLostTerm = "term"
 	onLostKill = "kill"
 )
+
+var lostActions = []string{onLostKeep, onLostTerm, onLostKill}
 
 func (p *program) runCommand() *cli.Command {
 	return &cli.Command{
@@ -51,11 +54,15 @@ Examples:
    hbctl run --binary web --start-anyway -- ./web                      start it even if etcd is away
    hbctl run --binary web --notify --watchdog 10s -- ./web             it says when it is ready, and that it is alive
 
-As a unit of systemd:
+As a unit of systemd; 143 is a COMMAND that ends by SIGTERM when it is stopped:
    [Service]
    Type=notify
-   ExecStart=/usr/local/bin/hbctl run --binary web --notify --watchdog 10s -- /usr/bin/web
-   Restart=on-failure`,
+   ExecStart=/usr/bin/hbctl run --binary web --notify --watchdog 10s -- /usr/bin/web
+   KillMode=mixed
+   Restart=on-failure
+   SuccessExitStatus=143
+
+The packages bring hbctl-run@.service: hbctl-run@NAME keeps any command registered, and needs one file, /etc/hbctl/NAME.conf.`,
 		Flags: append(instanceFlags(),
 			&cli.StringFlag{Name: "on-lost", DefaultText: onLostKeep, Usage: "when the registration is fenced, replaced or evicted: `ACTION` is keep (COMMAND runs on), term (SIGTERM) or kill"},
 			&cli.BoolFlag{Name: "start-anyway", Usage: "start COMMAND at once, and register it whenever etcd is there"},
@@ -79,12 +86,18 @@ type runner struct {
 	anyway   bool
 	keeper   *keeper
 	signals  chan os.Signal
+	deaths   chan os.Signal      // nil: what others leave behind is not ours to bury
 	guardian *supervise.Guardian // nil: none could be started
 	child    *supervise.Process
 	manager  *manager
 	spoken   *spoken
 	unfit    string // why we stopped the command: what became of its registration
 	reguards int
+
+	over       <-chan struct{} // closed when the registration has ended for good; nil: it is not there yet, or that was told
+	explaining sync.WaitGroup  // asks etcd why it is over
+	patient    context.Context //nolint:containedctx // of explaining, which outlives the call that starts it
+	hush       context.CancelFunc
 }
 
 // run ends with a childEnd, or with an error of its own.
@@ -97,7 +110,7 @@ func (p *program) run(c *cli.Context) error {
 		return err
 	}
 	r := &runner{p: p, args: p.line.rest, anyway: c.Bool("start-anyway"), signals: make(chan os.Signal, 16)}
-	if r.onLost, err = oneOf(c, "on-lost", onLostKeep, onLostTerm, onLostKill); err != nil {
+	if r.onLost, err = oneOf(c, "on-lost", lostActions...); err != nil {
 		return err
 	}
 	if len(r.args) == 0 || r.args[0] == "" {
@@ -124,7 +137,14 @@ func (p *program) run(c *cli.Context) error {
 	defer r.spoken.close()
 	signal.Notify(r.signals, passedSignals()...)
 	defer signal.Stop(r.signals)
-	r.startGuardian()
+	r.patient, r.hush = context.WithCancel(context.WithoutCancel(c.Context))
+	defer r.hush()
+	if supervise.Inherits() {
+		r.deaths = make(chan os.Signal, 1)
+		signal.Notify(r.deaths, syscall.SIGCHLD)
+		defer signal.Stop(r.deaths)
+	}
+	r.guardian = p.startGuardian("command") // it gets ready while the instance is registered
 	if r.guardian != nil {
 		defer r.guardian.Release()
 	}
@@ -134,19 +154,6 @@ func (p *program) run(c *cli.Context) error {
 
 // minWatchdog is as short as a time can be that a busy machine keeps.
 const minWatchdog = 100 * time.Millisecond
-
-// startGuardian starts what is there for the case that we are killed. It gets ready while the instance is registered.
-func (r *runner) startGuardian() {
-	var err error
-	if r.guardian, err = supervise.StartGuardian(); err != nil {
-		r.guardian = nil
-		r.unguarded(err)
-	}
-}
-
-func (r *runner) unguarded(err error) {
-	r.p.log.Warn().Str("why", oneLine(err.Error())).Msg("no guardian: if hbctl is killed, what the command has started may live on")
-}
 
 // passedSignals are those that the command gets from us. What the parent had ignored stays ignored, for the command too.
 func passedSignals() []os.Signal {
@@ -173,7 +180,9 @@ func (r *runner) run(ctx context.Context) error {
 	go func() { registered <- r.keeper.register(ctx) }()
 	if !r.anyway {
 		if err := r.awaitRegistered(registered, cancel); err != nil {
-			r.say(r.keeper.leave(""))
+			ctx, release := r.untilHurried()
+			defer release()
+			r.say(r.keeper.leaveWithin(ctx, ""))
 			return err
 		}
 		registered = nil
@@ -223,13 +232,7 @@ func stops(s syscall.Signal) bool {
 
 func (r *runner) start() error {
 	var err error
-	if r.guardian != nil {
-		if err = r.guardian.Ready(); err != nil {
-			r.guardian.Release()
-			r.guardian = nil
-			r.unguarded(err)
-		}
-	}
+	r.guardian = r.p.readied(r.guardian, "command")
 	r.child, err = supervise.Start(supervise.Command{
 		Args: r.args, Env: r.spoken.environment(), Stdin: r.p.stdin, Stdout: r.p.stdout, Stderr: r.p.stderr, Guardian: r.guardian,
 	})
@@ -256,7 +259,7 @@ func (r *runner) lost(why string) {
 func (r *runner) end(err error) error {
 	reason := ""
 	if child := new(childEnd); !errors.As(err, &child) {
-		reason = err.Error()
+		reason = inWords(err)
 	} else if result := r.child.Result(); !result.Asked {
 		reason = result.String()
 		if r.unfit != "" {
@@ -276,6 +279,7 @@ func (r *runner) end(err error) error {
 			r.child.Sweep(ctx, sweepGrace)
 		}
 	}()
+	r.explained(ctx) // first: it needs the connection that leaving closes
 	r.say(r.keeper.leaveWithin(ctx, reason))
 	<-swept
 	return err
@@ -304,6 +308,6 @@ func (r *runner) untilHurried() (_ context.Context, release func()) {
 // say logs an error that changes nothing about how the program ends.
 func (r *runner) say(err error) {
 	if err != nil && !errors.As(err, new(stopped)) && !errors.Is(err, errChildEnded) {
-		r.p.log.Warn().Msg(oneLine(err.Error()))
+		r.p.log.Warn().Msg(inWords(err))
 	}
 }

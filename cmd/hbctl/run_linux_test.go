@@ -290,3 +290,34 @@ func TestRunIsStoppedAndGoesOn(t *testing.T) {
 	r.input.Close()
 	r.wants(t, 7)
 }
+
+// As the first process of a container hbctl inherits what the command leaves behind, and buries it while the command runs on:
+// also what has left the command's group.
+func TestRunBuriesOrphans(t *testing.T) {
+	endpoint, _ := etcd(t)
+	first := []string{"--fork", "--pid", "--mount-proc", "--kill-child"}
+	if out, err := exec.Command("unshare", append(first, "true")...).CombinedOutput(); err != nil {
+		t.Skipf("no process can be made the first of a name space here: %v: %s", err, out)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const service = `
+		for i in 1 2 3 4 5; do (setsid true & true &); done
+		tries=0
+		while grep -qs '^State:.Z' /proc/[0-9]*/status; do
+			tries=$((tries + 1))
+			test $tries -lt 100 || exit 9
+			sleep 0.1
+		done`
+	dir := t.TempDir()
+	if err := os.Symlink(self, filepath.Join(dir, "hbctl")); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("unshare", append(first, "hbctl", "run", "--binary", "web", "--host", "n1", "--", "sh", "-c", service)...)
+	cmd.Env = []string{"PATH=" + dir + ":" + os.Getenv("PATH"), "HBCTL_ENDPOINTS=" + endpoint, "HBCTL_PREFIX=" + prefixOf(t)}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v (9: the dead stay): %s", err, out)
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,29 +32,34 @@ import (
 //	signal NAME SIGNAL           sends it a signal, as TERM
 //	ended NAME CODE              waits until it has ended with this code, 128 + n for a signal
 //	await FILE REGEXP            waits until the file has this
+//	dials NAME                   waits until it has a connection to somebody: by then it minds signals
 //	gone FILE                    waits until the process whose id is in the file is gone
-//	put KEY VALUE, del KEY       changes etcd under the script's prefix
-//	compact                      drops the history of the etcd in HBCTL_ENDPOINTS
+//	put KEY VALUE, del KEY       changes the etcd in HBCTL_ENDPOINTS, under the script's prefix
+//	compact                      drops its history
+//	appears PREFIX               waits until there is a key under the prefix
+//	nothing                      checks that there is neither a key nor a lease in it
+//	users PREFIX                 has it know root (rootpw) and ann (annpw), who may only read what is under the prefix
 //	endpoint NAME                sets HBCTL_ENDPOINTS to what the "dev" that was started as NAME says
 //	freeport VARIABLE            sets a variable to a port where nothing listens
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	endpoint, client := etcd(t)
+	endpoint, _ := etcd(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
-			name := filepath.Base(env.WorkDir)
+			prefix := fmt.Sprintf("/%s-%d/", filepath.Base(env.WorkDir), time.Now().UnixNano()) // also when it is run again
 			env.Setenv("HBCTL_ENDPOINTS", endpoint)
-			env.Setenv("HBCTL_PREFIX", "/"+name+"/")
-			s := &script{client: client, prefix: "/" + name + "/", processes: make(map[string]*process)}
+			env.Setenv("HBCTL_PREFIX", prefix)
+			s := &script{prefix: prefix, processes: make(map[string]*process)}
 			env.Values[scriptKey{}] = s
 			env.Defer(s.kill)
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"start": with(2, (*script).start), "signal": with(2, (*script).signal), "ended": with(2, (*script).ended),
-			"await": with(2, (*script).await), "gone": with(1, (*script).gone), "put": with(2, (*script).put), "del": with(1, (*script).del),
-			"compact":  with(0, (*script).compact),
+			"await": with(2, (*script).await), "dials": with(1, (*script).dials), "gone": with(1, (*script).gone), "put": with(2, (*script).put), "del": with(1, (*script).del),
+			"compact": with(0, (*script).compact), "users": with(1, (*script).users),
+			"appears": with(1, (*script).appears), "nothing": with(0, (*script).nothing),
 			"endpoint": with(1, (*script).endpoint), "freeport": with(1, (*script).freeport),
 		},
 	})
@@ -95,7 +102,6 @@ func codeOf(state *os.ProcessState) int {
 type scriptKey struct{}
 
 type script struct {
-	client    *clientv3.Client
 	prefix    string
 	mu        sync.Mutex
 	processes map[string]*process
@@ -209,6 +215,35 @@ func (s *script) await(ts *testscript.TestScript, args []string) {
 	}
 }
 
+func (s *script) dials(ts *testscript.TestScript, args []string) {
+	pid := s.process(ts, args[0]).cmd.Process.Pid
+	if !poll(func() bool { return connected(pid) }) {
+		ts.Fatalf("%s connects to nobody; stderr: %s", args[0], ts.ReadFile(args[0]+".err"))
+	}
+}
+
+// connected says whether a process has a TCP connection that stands. It may have other sockets from its very start,
+// before it minds signals.
+func connected(pid int) bool {
+	table, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		return false
+	}
+	const stateAt, inodeAt, established = 3, 9, "01"
+	standing := make(map[string]bool)
+	for line := range strings.Lines(string(table)) {
+		if columns := strings.Fields(line); len(columns) > inodeAt && columns[stateAt] == established {
+			standing["socket:["+columns[inodeAt]+"]"] = true
+		}
+	}
+	fds := fmt.Sprintf("/proc/%d/fd/", pid)
+	entries, err := os.ReadDir(fds)
+	return err == nil && slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		target, err := os.Readlink(fds + e.Name())
+		return err == nil && standing[target]
+	})
+}
+
 func (s *script) gone(ts *testscript.TestScript, args []string) {
 	pid, err := strconv.Atoi(strings.TrimSpace(ts.ReadFile(args[0])))
 	ts.Check(err)
@@ -222,26 +257,70 @@ func (s *script) gone(ts *testscript.TestScript, args []string) {
 }
 
 func (s *script) put(ts *testscript.TestScript, args []string) {
-	_, err := s.client.Put(s.client.Ctx(), s.prefix+args[0], args[1])
-	ts.Check(err)
+	s.etcd(ts, func(ctx context.Context, client *clientv3.Client) error {
+		_, err := client.Put(ctx, s.prefix+args[0], args[1])
+		return err
+	})
 }
 
 func (s *script) del(ts *testscript.TestScript, args []string) {
-	resp, err := s.client.Delete(s.client.Ctx(), s.prefix+args[0])
-	ts.Check(err)
-	if resp.Deleted != 1 {
-		ts.Fatalf("there is no %s", args[0])
-	}
+	s.etcd(ts, func(ctx context.Context, client *clientv3.Client) error {
+		resp, err := client.Delete(ctx, s.prefix+args[0])
+		if err == nil && resp.Deleted != 1 {
+			err = fmt.Errorf("there is no %s", args[0])
+		}
+		return err
+	})
 }
 
 func (s *script) compact(ts *testscript.TestScript, _ []string) {
+	s.etcd(ts, func(ctx context.Context, client *clientv3.Client) error {
+		resp, err := client.Get(ctx, "any")
+		if err == nil {
+			_, err = client.Compact(ctx, resp.Header.Revision)
+		}
+		return err
+	})
+}
+
+func (s *script) users(ts *testscript.TestScript, args []string) {
+	s.etcd(ts, func(_ context.Context, client *clientv3.Client) error { return addUsers(client, args[0]) })
+}
+
+func (s *script) appears(ts *testscript.TestScript, args []string) {
+	s.etcd(ts, func(ctx context.Context, client *clientv3.Client) error {
+		if !poll(func() bool {
+			resp, err := client.Get(ctx, args[0], clientv3.WithPrefix(), clientv3.WithCountOnly())
+			return err == nil && resp.Count > 0
+		}) {
+			return fmt.Errorf("no key appears under %s", args[0])
+		}
+		return nil
+	})
+}
+
+func (s *script) nothing(ts *testscript.TestScript, _ []string) {
+	s.etcd(ts, func(ctx context.Context, client *clientv3.Client) error {
+		keys, err := client.Get(ctx, "\x00", clientv3.WithFromKey(), clientv3.WithKeysOnly())
+		if err != nil {
+			return err
+		}
+		leases, err := client.Leases(ctx)
+		if err == nil && len(keys.Kvs)+len(leases.Leases) > 0 {
+			err = fmt.Errorf("%d keys and %d leases are there", len(keys.Kvs), len(leases.Leases))
+		}
+		return err
+	})
+}
+
+// etcd does something to the etcd in HBCTL_ENDPOINTS.
+func (s *script) etcd(ts *testscript.TestScript, do func(context.Context, *clientv3.Client) error) {
 	client, err := clientv3.New(clientv3.Config{Endpoints: []string{ts.Getenv("HBCTL_ENDPOINTS")}, Logger: zap.NewNop()})
 	ts.Check(err)
 	defer client.Close()
-	resp, err := client.Get(client.Ctx(), "any")
-	ts.Check(err)
-	_, err = client.Compact(client.Ctx(), resp.Header.Revision)
-	ts.Check(err)
+	ctx, cancel := context.WithTimeout(client.Ctx(), patience)
+	defer cancel()
+	ts.Check(do(ctx, client))
 }
 
 func (s *script) endpoint(ts *testscript.TestScript, args []string) {

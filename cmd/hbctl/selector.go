@@ -56,7 +56,7 @@ func labelSelector(texts []string) (labels.Selector, error) {
 	text := strings.Join(texts, ",")
 	selector, err := labels.Parse(text)
 	if err != nil {
-		return nil, usagef("-l %s: %s", quoteShort(text), oneLine(err.Error()))
+		return nil, usagef("-l %s: %s; want terms as tier=gold, rack!=b or 'zone in (a,b)'", quoteShort(text), oneLine(strings.TrimPrefix(err.Error(), "unable to parse requirement: ")))
 	}
 	return selector, nil
 }

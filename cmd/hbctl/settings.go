@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,9 @@ type settings struct {
 	logLevel       zerolog.Level
 	logFormat      string
 	noColor        bool
+
+	given        map[string]setting // the global flags, by name
+	passwordFrom string             // the variable that the password came from, if it did
 }
 
 // settle works out the settings from the command line, the environment and the config file.
@@ -77,7 +81,7 @@ func (p *program) givenSettings(c *cli.Context) (map[string]setting, error) {
 
 // newSettings checks all values as a whole.
 func newSettings(given map[string]setting, getenv func(string) string) (*settings, error) {
-	s := &settings{}
+	s := &settings{given: given}
 	for _, step := range []func(map[string]setting) error{s.setTimes, s.setLog, s.setPrefix, s.setEndpoints} {
 		if err := step(given); err != nil {
 			return nil, err
@@ -99,15 +103,11 @@ func (s *settings) setTimes(given map[string]setting) (err error) {
 
 func (s *settings) setLog(given map[string]setting) (err error) {
 	level := given["log-level"]
-	levels := map[string]zerolog.Level{
-		"debug": zerolog.DebugLevel, "info": zerolog.InfoLevel, "warn": zerolog.WarnLevel, "error": zerolog.ErrorLevel,
-	}
-	var ok bool
-	if s.logLevel, ok = levels[level.text]; !ok {
+	if s.logLevel, err = zerolog.ParseLevel(level.text); err != nil || !slices.Contains(logLevels, level.text) {
 		return level.refuse("want debug, info, warn or error")
 	}
 	format := given["log-format"]
-	if s.logFormat = format.text; format.given && s.logFormat != formatConsole && s.logFormat != formatJSON {
+	if s.logFormat = format.text; format.given && !slices.Contains(logFormats, format.text) {
 		return format.refuse("want console or json")
 	}
 	s.noColor, err = truth(given["no-color"])
@@ -167,6 +167,7 @@ func (s *settings) setUser(given map[string]setting, getenv func(string) string)
 	case !found:
 		for _, env := range envs("PASSWORD") {
 			if password = getenv(env); password != "" {
+				s.passwordFrom = env
 				break
 			}
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -79,6 +80,69 @@ func TestPrecedence(t *testing.T) {
 			t.Errorf("got prefix %s, dial timeout %v, command timeout %v", s.keys.Prefix(), s.dialTimeout, s.commandTimeout)
 		}
 	})
+}
+
+// These names and defaults are an interface: each is looked up in this order.
+func TestGlobalFlags(t *testing.T) {
+	t.Parallel()
+	both := func(name string) string { return "HBCTL_" + name + " ETCDCTL_" + name }
+	want := []struct{ flag, env, initial string }{
+		{"endpoints", both("ENDPOINTS"), "127.0.0.1:2379"},
+		{"prefix", "HBCTL_PREFIX", "/hb/"},
+		{"cacert", both("CACERT"), ""},
+		{"cert", both("CERT"), ""},
+		{"key", both("KEY"), ""},
+		{"insecure-skip-tls-verify", both("INSECURE_SKIP_TLS_VERIFY"), ""},
+		{"user", both("USER"), ""},
+		{"password-file", both("PASSWORD_FILE"), ""},
+		{"dial-timeout", both("DIAL_TIMEOUT"), "2s"},
+		{"command-timeout", both("COMMAND_TIMEOUT"), "5s"},
+		{"config", "HBCTL_CONFIG", ""},
+		{"log-level", "", "info"},
+		{"log-format", "", ""},
+		{"no-color", "NO_COLOR", ""},
+	}
+	if len(want) != len(globalFlags) {
+		t.Errorf("there are %d global flags, want %d", len(globalFlags), len(want))
+	}
+	for _, row := range want {
+		t.Run(row.flag, func(t *testing.T) {
+			t.Parallel()
+			env := make(map[string]string)
+			value := func(args ...string) string {
+				t.Helper()
+				var found string
+				p := newProgram(system{stdout: io.Discard, stderr: io.Discard})
+				app := p.app()
+				for _, c := range app.Commands {
+					c.Action = func(c *cli.Context) error {
+						found = globalFlagNamed(row.flag).lookup(c, func(name string) string { return env[name] }, fileValues{}).text
+						return nil
+					}
+				}
+				l, err := newGrammar(app).parse(append([]string{"list"}, args...))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := app.RunContext(t.Context(), l.argv()); err != nil {
+					t.Fatal(err)
+				}
+				return found
+			}
+			if got := value(); got != row.initial {
+				t.Errorf("the default is %q, want %q", got, row.initial)
+			}
+			for _, name := range slices.Backward(strings.Fields(row.env)) { // the stronger one last
+				env[name] = "by " + name
+				if got := value(); got != env[name] {
+					t.Errorf("with %s it is %q", name, got)
+				}
+			}
+			if got := value("--" + row.flag + "=true"); got != "true" {
+				t.Errorf("the flag gives %q", got)
+			}
+		})
+	}
 }
 
 func TestConfigFileForms(t *testing.T) {

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -52,26 +51,22 @@ func (p *program) show(ctx context.Context, c *cli.Context) error {
 		return err
 	}
 	var snap registry.Snapshot
-	err = p.withOperator(ctx, what, func(ctx context.Context, o *registry.Operator, client *clientv3.Client, names []registry.Name) error {
-		failed := worst{p: p}
-		for _, name := range names {
-			row, warnings, err := o.Get(ctx, name)
-			snap.Warnings = append(snap.Warnings, warnings...)
-			if err != nil {
-				failed.add(p.operationError(ctx, err))
-				continue
-			}
+	work := operating{p: p, each: func(ctx context.Context, o *registry.Operator, name registry.Name) error {
+		row, warnings, err := o.Get(ctx, name)
+		snap.Warnings = append(snap.Warnings, warnings...)
+		if err == nil {
 			snap.Services = append(snap.Services, *row)
 		}
+		return err
+	}}
+	at, err := work.run(ctx, what, func(ctx context.Context, client *clientv3.Client) {
 		_ = registry.AskLastBeats(ctx, client, snap.Services, nil)
-		at := stateOf(ctx, client)
-		snap.Cluster, snap.Revision = at.id, at.revision
-		return failed.err()
 	})
+	snap.Cluster, snap.Revision = at.id, at.revision
 	if format != "json" && format != "yaml" {
 		p.warn(snap.Warnings)
 	}
-	if len(snap.Services) == 0 {
+	if len(snap.Services) == 0 && err != nil {
 		return err
 	}
 	write := func() error {
@@ -81,7 +76,7 @@ func (p *program) show(ctx context.Context, c *cli.Context) error {
 		write = func() error { return writeShow(p.stdout, snap.Services, c.Bool("age"), p.color(p.stdout), time.Now()) }
 	}
 	if writeErr := write(); writeErr != nil {
-		return errors.Join(err, fmt.Errorf("writing the rows: %w", writeErr))
+		return rowsUnwritten(err, writeErr)
 	}
 	return err
 }

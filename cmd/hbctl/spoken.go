@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
+
 	"github.com/hbctl/hbctl/internal/sdnotify"
 	"github.com/hbctl/hbctl/registry"
 )
@@ -52,7 +54,7 @@ func (p *program) newSpoken(m *manager, watchdog time.Duration, awaited bool) (*
 	}
 	s.hearing.Go(s.hear)
 	if s.watchdog > 0 {
-		s.ticker = time.NewTicker(max(s.watchdog/3, time.Millisecond))
+		s.ticker = time.NewTicker(petting(s.watchdog))
 	}
 	return s, nil
 }
@@ -110,7 +112,7 @@ func (s *spoken) registered(r *registry.Registration) {
 func (s *spoken) tellReady() {
 	if !s.told && s.registration != nil && (s.ready || !s.awaited) {
 		s.told = true
-		s.manager.say("READY=1")
+		s.manager.say(daemon.SdNotifyReady)
 	}
 }
 
@@ -145,7 +147,7 @@ func (s *spoken) take(m sdnotify.Message, group int) {
 		s.ready = true
 		s.pets = s.pets || (s.awaited && s.watchdog > 0)
 		if s.told && !first {
-			onward = append(onward, "READY=1") // after a reload
+			onward = append(onward, daemon.SdNotifyReady) // after a reload
 		}
 	}
 	s.manager.say(onward...)
@@ -161,7 +163,7 @@ func (s *spoken) guard(m sdnotify.Message) {
 	every := m.Microseconds("WATCHDOG_USEC")
 	if every > 0 {
 		s.watchdog = every
-		s.ticker.Reset(max(every/3, time.Millisecond))
+		s.ticker.Reset(petting(every))
 	}
 	pet, trip := m.Is("WATCHDOG", "1"), m.Is("WATCHDOG", "trigger")
 	s.pets = s.pets || pet || trip

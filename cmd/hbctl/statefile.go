@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -25,7 +25,15 @@ type stateError struct {
 	err  error
 }
 
-func (e *stateError) Error() string { return fmt.Sprintf("state file %s: %v", e.name, e.err) }
+func (e *stateError) Error() string {
+	text := fmt.Sprintf("state file %s: %v", e.name, e.err)
+	for _, where := range []error{fs.ErrPermission, fs.ErrNotExist, syscall.EROFS} {
+		if errors.Is(e.err, where) {
+			text += "; choose a folder that is there and that you may write to"
+		}
+	}
+	return text
+}
 
 func (e *stateError) Unwrap() error { return e.err }
 
@@ -121,8 +129,7 @@ func (s *stateFile) refused(err error) error {
 		watcher.ErrFuture:       "--state-file %s is ahead of etcd: it is at revision %s; etcd was restored from a backup, or lost its data: remove the file to begin anew",
 	} {
 		if s != nil && errors.Is(err, reason) {
-			_, detail, _ := strings.Cut(err.Error(), reason.Error()+": ")
-			return usageIn("watch", text, s.name, detail)
+			return usageIn("watch", text, s.name, detail(err, reason))
 		}
 	}
 	return nil

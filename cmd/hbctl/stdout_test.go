@@ -56,6 +56,19 @@ func TestStdoutThatFails(t *testing.T) {
 	}
 }
 
+// A reader that has seen enough makes a target that failed no success.
+func TestBrokenPipeHidesNoFailure(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.record("web/n1", "")
+	for _, line := range []string{"show web/n1 web/none", "disable --reason x web/n1 web/none", "forget web/n1 web/none"} {
+		args := append(strings.Fields(line), w.flags...)
+		if code, said := runOn(t, failing{syscall.EPIPE}, nil, args...); code != exitNot || !strings.HasPrefix(said, "hbctl: web/none: there is no such instance") || strings.Count(said, "\n") != 1 {
+			t.Errorf("%s: ended with %d and %q", line, code, said)
+		}
+	}
+}
+
 // A watch writes only when something happens; it must notice that nobody reads without writing.
 func TestWatchEndsWithItsReader(t *testing.T) {
 	t.Parallel()

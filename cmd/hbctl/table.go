@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"golang.org/x/text/width"
 
@@ -77,26 +78,51 @@ func seconds(v *int64) string {
 
 // writeTable writes the rows with aligned columns, two blanks apart.
 func writeTable(w io.Writer, services []registry.Service, cols []column, colored bool) error {
-	cells := make([][]string, 0, len(services)+1)
-	titles := make([]string, len(cols))
-	widths := make([]int, len(cols))
-	for i, c := range cols {
-		titles[i], widths[i] = c.title, len(c.title)
-	}
-	cells = append(cells, titles)
+	t := newTable(bufio.NewWriterSize(w, 64<<10), cols, colored)
 	for i := range services {
-		row := make([]string, len(cols))
-		for j, c := range cols {
-			row[j] = cell(c.value(&services[i]))
-			widths[j] = max(widths[j], columnsOf(row[j]))
+		if err := t.row(&services[i]); err != nil {
+			return err
 		}
-		cells = append(cells, row)
 	}
-	out := bufio.NewWriterSize(w, 64<<10)
-	for i, row := range cells {
-		writeRow(out, row, widths, colored && i > 0)
+	return t.end(nil)
+}
+
+// A table is aligned, so nothing of it can be written before the last row has come. It keeps no more of them than their text.
+type table struct {
+	out     *bufio.Writer
+	cols    []column
+	colored bool
+	cells   [][]string
+	widths  []int
+}
+
+func newTable(out *bufio.Writer, cols []column, colored bool) *table {
+	t := &table{out: out, cols: cols, colored: colored, widths: make([]int, len(cols))}
+	titles := make([]string, len(cols))
+	for i, c := range cols {
+		titles[i], t.widths[i] = c.title, len(c.title)
 	}
-	return out.Flush()
+	t.cells = append(t.cells, titles)
+	return t
+}
+
+func (t *table) begin(uint64, int64) error { return nil }
+
+func (t *table) row(s *registry.Service) error {
+	row := make([]string, len(t.cols))
+	for j, c := range t.cols {
+		row[j] = cell(c.value(s))
+		t.widths[j] = max(t.widths[j], columnsOf(row[j]))
+	}
+	t.cells = append(t.cells, row)
+	return nil
+}
+
+func (t *table) end([]registry.Warning) error {
+	for i, row := range t.cells {
+		writeRow(t.out, row, t.widths, t.colored && i > 0)
+	}
+	return t.out.Flush()
 }
 
 func writeRow(out *bufio.Writer, row []string, widths []int, colored bool) {
@@ -125,6 +151,9 @@ func cell(s string) string {
 func columnsOf(s string) int {
 	n := 0
 	for _, r := range s {
+		if unicode.In(r, unicode.Mn, unicode.Me) {
+			continue // an accent of its own sits on the letter before it
+		}
 		n++
 		if kind := width.LookupRune(r).Kind(); kind == width.EastAsianWide || kind == width.EastAsianFullwidth {
 			n++

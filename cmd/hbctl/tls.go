@@ -5,7 +5,9 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -90,10 +92,14 @@ func (f *tlsFiles) checkPair() error {
 	if why := outOfDate(leaf, time.Now()); why != "" {
 		return usagef("certificate file %s: the certificate %s", f.cert, why)
 	}
-	if info, err := os.Stat(f.key); err == nil && info.Mode().Perm()&0o004 != 0 {
-		f.openKey = true
-	}
+	f.openKey = openToAll(f.key, 0o004) && openToAll(filepath.Dir(f.key), 0o001)
 	return nil
+}
+
+// openToAll says that everybody has this right on a file or folder. What is in a folder that nobody else gets into is private.
+func openToAll(path string, right fs.FileMode) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().Perm()&right != 0
 }
 
 // parseLeaf finds the first certificate in a PEM text.

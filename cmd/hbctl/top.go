@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -27,7 +29,8 @@ Keys:
    /                                          show only what contains a text; enter keeps it, escape drops it
    s, r                                       sort by the next column; reverse the order
    d                                          only what is down, or all again
-   q, escape, Ctrl-C                          close what is open, and leave
+   q, escape                                  close what is open, and leave
+   Ctrl-C, Ctrl-Z                             leave at once; stop until the shell's fg
 
 Examples:
    hbctl top
@@ -45,9 +48,7 @@ func (p *program) top(ctx context.Context, c *cli.Context) error {
 	if !terminal(p.stdout) || !terminal(p.stdin) || p.getenv("TERM") == "dumb" {
 		return p.watch(ctx, c)
 	}
-	starting, cancel := p.bounded(ctx)
-	client, err := p.connect(starting, p.peek)
-	cancel()
+	client, err := p.connectInTime(ctx, p.peek)
 	if err != nil {
 		return endedWell(ctx, err)
 	}
@@ -62,7 +63,8 @@ func (p *program) top(ctx context.Context, c *cli.Context) error {
 	if !p.color(p.stdout) {
 		options = append(options, tea.WithColorProfile(colorprofile.Ascii))
 	}
-	screen := tea.NewProgram(newTopScreen(p.color(p.stdout)), options...)
+	inbox := newTopInbox()
+	screen := tea.NewProgram(topScreen{newTopModel(time.Now()), p.color(p.stdout), inbox.next(ctx)}, options...)
 	var watching sync.WaitGroup
 	watching.Go(func() {
 		for batch, err := range w.Watch(ctx, watcher.Now()) {
@@ -70,7 +72,7 @@ func (p *program) top(ctx context.Context, c *cli.Context) error {
 				stop(p.watchError(ctx, c, nil, err))
 				return
 			}
-			screen.Send(batch)
+			inbox.put(batch)
 		}
 	})
 	_, err = screen.Run()
@@ -80,7 +82,9 @@ func (p *program) top(ctx context.Context, c *cli.Context) error {
 	switch {
 	case ended != nil:
 		return topEnd(ctx, ended)
-	case err != nil && !errors.Is(err, tea.ErrInterrupted):
+	case errors.Is(err, tea.ErrInterrupted):
+		return stopped{signal: syscall.SIGINT} // the terminal makes a key of Ctrl-C, and no signal
+	case err != nil:
 		return fmt.Errorf("drawing the screen: %w", err)
 	}
 	return nil
@@ -98,31 +102,40 @@ func topEnd(ctx context.Context, cause error) error {
 type topScreen struct {
 	*topModel
 	colored bool
+	next    tea.Cmd // waits for what happens
 }
-
-func newTopScreen(colored bool) topScreen { return topScreen{newTopModel(time.Now()), colored} }
 
 type tick time.Time
 
 func nextTick() tea.Cmd { return tea.Tick(time.Second, func(t time.Time) tea.Msg { return tick(t) }) }
 
-// Init starts the clock by which ages grow.
-func (s topScreen) Init() tea.Cmd { return nextTick() }
+// Init starts the clock by which ages grow, and waits for what happens.
+func (s topScreen) Init() tea.Cmd { return tea.Batch(nextTick(), s.next) }
 
 // Update takes what happened over.
 func (s topScreen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
-	case watcher.Batch:
-		s.take(&msg)
+	case []watcher.Batch:
+		s.now = time.Now() // what has just happened is not in the future
+		s.take(msg...)
+		return s, s.next
 	case tick:
 		s.now = time.Time(msg)
 		return s, nextTick()
 	case tea.WindowSizeMsg:
 		s.resize(msg.Width, msg.Height)
+	case tea.PasteMsg:
+		if s.typing {
+			s.typed("", strings.Join(strings.Fields(msg.Content), " "))
+		}
 	case tea.KeyPressMsg:
 		switch msg.String() {
+		case "ctrl+c":
+			return s, tea.Interrupt
 		case "ctrl+z":
-			return s, tea.Suspend
+			if resumable() { // else nothing would stop us, and we would wait for SIGCONT for ever
+				return s, tea.Suspend
+			}
 		default:
 			if s.key(msg.String(), msg.Key().Text) {
 				return s, tea.Quit

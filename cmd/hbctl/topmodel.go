@@ -21,7 +21,7 @@ type topModel struct {
 
 	cluster  uint64
 	revision int64
-	rows     map[registry.Name]registry.Service
+	rows     rows
 	happened map[registry.Name][]happening // the last events, oldest first
 	synced   bool
 	stale    bool
@@ -74,35 +74,39 @@ func later(a, b *time.Time) int {
 func newTopModel(now time.Time) *topModel {
 	return &topModel{
 		now: now, width: usualWidth, height: 24,
-		rows: make(map[registry.Name]registry.Service), happened: make(map[registry.Name][]happening),
+		rows: make(rows), happened: make(map[registry.Name][]happening),
 	}
 }
 
 func (m *topModel) resize(width, height int) {
-	m.width, m.height = max(width, 20), max(height, 6)
+	m.width, m.height = max(width, 1), max(height, 1)
 	m.arrange()
 }
 
-// take takes over a batch.
-func (m *topModel) take(b *watcher.Batch) {
+// take takes over what happened.
+func (m *topModel) take(batches ...watcher.Batch) {
+	for i := range batches {
+		m.apply(&batches[i])
+	}
+	m.arrange()
+}
+
+func (m *topModel) apply(b *watcher.Batch) {
 	if b.Cluster != 0 {
 		m.cluster, m.revision = b.Cluster, b.Revision
 	}
 	switch b.Kind {
 	case watcher.Snapshot:
-		clear(m.rows)
-		for _, s := range b.Services {
-			m.rows[s.Name()] = s
-		}
+		m.rows.take(b)
 		m.warned, m.synced = len(b.Warnings), true
 	case watcher.Reset:
-		clear(m.rows)
+		m.rows.take(b)
 		clear(m.happened)
 		m.synced = false
 	case watcher.Stale:
 		m.stale, m.since, m.reason = true, b.Since, ""
 		if b.Reason != nil {
-			m.reason = oneLine(b.Reason.Error())
+			m.reason = inWords(b.Reason)
 		}
 	case watcher.Live:
 		m.stale = false
@@ -112,21 +116,32 @@ func (m *topModel) take(b *watcher.Batch) {
 		}
 	case watcher.Bookmark:
 	}
-	m.arrange()
 }
 
 func (m *topModel) event(at time.Time, e *watcher.Event) {
-	switch e.Kind {
-	case watcher.Warning:
+	was := m.rows[e.Name]
+	m.rows.event(e)
+	if e.Kind == watcher.Warning {
 		m.warned++
 		return
-	case watcher.Forgotten:
-		delete(m.rows, e.Name)
-	default:
-		m.rows[e.Name] = e.Service
+	}
+	if row, there := m.rows[e.Name]; there {
+		m.rows[e.Name] = dated(row, was, at, e)
 	}
 	events := append(m.happened[e.Name], happening{at, *e})
 	m.happened[e.Name] = events[max(0, len(events)-eventsKept):]
+}
+
+// dated gives the row after an event. Nobody wrote down when a service died that said nothing, but we saw it go.
+func dated(row, was registry.Service, at time.Time, e *watcher.Event) registry.Service {
+	switch {
+	case row.State != registry.Down || row.Since != nil:
+	case e.Kind == watcher.Down && e.Cause != nil && !e.Synthetic:
+		row.Since = &at
+	case e.Kind != watcher.Down && was.State == registry.Down:
+		row.Since = was.Since
+	}
+	return row
 }
 
 // arrange works out what is shown, and in which order.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -26,7 +27,7 @@ func crowded(n int) *topModel {
 		}
 		b.Services = append(b.Services, s)
 	}
-	m.take(&b)
+	m.take(b)
 	return m
 }
 
@@ -59,7 +60,7 @@ func TestTopFollowsWhatHappens(t *testing.T) {
 	m.keys("down") // n01
 	gone := m.rows[m.selected]
 	gone.State, gone.Cause = registry.Down, ptr(registry.CauseLeft)
-	m.take(&watcher.Batch{Kind: watcher.Changes, Cluster: 0xabc, Revision: 9, ObservedAt: topTime, Events: []watcher.Event{
+	m.take(watcher.Batch{Kind: watcher.Changes, Cluster: 0xabc, Revision: 9, ObservedAt: topTime, Events: []watcher.Event{
 		{Kind: watcher.Down, Name: m.selected, Incarnation: 5, Cause: gone.Cause, Service: gone},
 		{Kind: watcher.Warning, Warning: &registry.Warning{Key: "k"}},
 	}})
@@ -73,22 +74,135 @@ func TestTopFollowsWhatHappens(t *testing.T) {
 	if opened := m.draw(false); !strings.Contains(opened, "2026-11-23T10:00:00Z down cause=left incarnation=5") || !strings.Contains(opened, "\nweb/n01") {
 		t.Errorf("opened:\n%s", opened)
 	}
-	m.take(&watcher.Batch{Kind: watcher.Changes, ObservedAt: topTime, Events: []watcher.Event{{Kind: watcher.Forgotten, Name: m.selected}}})
+	m.take(watcher.Batch{Kind: watcher.Changes, ObservedAt: topTime, Events: []watcher.Event{{Kind: watcher.Forgotten, Name: m.selected}}})
 	if opened := m.draw(false); !strings.Contains(opened, "it is gone") || !strings.Contains(opened, "forgotten") {
 		t.Errorf("forgotten while it is open:\n%s", opened)
 	}
-	m.take(&watcher.Batch{Kind: watcher.Stale, Since: topTime.Add(-5 * time.Second), Reason: errEnd})
+	m.take(watcher.Batch{Kind: watcher.Stale, Since: topTime.Add(-5 * time.Second), Reason: errEnd})
 	if screen := m.draw(true); !strings.Contains(screen, yellow+"STALE for 5s: contact with etcd is lost (the end)") {
 		t.Errorf("stale:\n%s", screen)
 	}
-	m.take(&watcher.Batch{Kind: watcher.Live})
-	m.take(&watcher.Batch{Kind: watcher.Reset})
+	m.take(watcher.Batch{Kind: watcher.Live})
+	m.take(watcher.Batch{Kind: watcher.Reset})
 	if screen := m.draw(false); !strings.Contains(screen, "reading what is there") || strings.Contains(screen, "STALE") {
 		t.Errorf("after a reset:\n%s", screen)
 	}
 }
 
 var errEnd = fmt.Errorf("the end")
+
+// One long name must not push what matters off the screen, and the screen is full at any size.
+func TestTopFitsAnyScreen(t *testing.T) {
+	t.Parallel()
+	m := crowded(8)
+	m.take(watcher.Batch{Kind: watcher.Changes, ObservedAt: topTime, Events: []watcher.Event{{
+		Kind: watcher.Up, Name: registry.Name{Binary: "nova-" + strings.Repeat("x", 80), Host: strings.Repeat("東", 60)},
+		Service: registry.Service{Binary: "nova-" + strings.Repeat("x", 80), Host: strings.Repeat("東", 60), State: registry.Up},
+	}}})
+	m.resize(80, 24)
+	screen := m.draw(false)
+	for _, want := range []string{"ZONE  STATUS   STATE  SINCE  CAUSE\n", "az0   enabled  down   0s     expired\n", "xx…  東東", "-     -        up     -      -\n"} {
+		if !strings.Contains(screen, want) {
+			t.Errorf("no %q in\n%s", want, screen)
+		}
+	}
+	m.keys("end")
+	for _, stale := range []bool{false, true} {
+		for _, width := range []int{1, 2, 3, 5, 20, 40, 52, 53, 60, 79, 80, 100, 200} {
+			for height := 1; height <= 16; height++ {
+				m.stale = stale
+				m.resize(width, height)
+				for _, key := range []string{"", "enter", "enter"} {
+					m.keys(key)
+					lines := strings.Split(m.draw(false), "\n")
+					if len(lines) != height {
+						t.Fatalf("%dx%d: %d lines", width, height, len(lines))
+					}
+					for _, line := range lines {
+						if columnsOf(line) > width {
+							t.Fatalf("%dx%d: too wide: %q", width, height, line)
+						}
+					}
+					m.draw(true)
+				}
+				if shown := strings.Contains(m.draw(false), ">"); !shown && height > 1 && width > 1 {
+					t.Fatalf("%dx%d: the selected row is not on the screen:\n%s", width, height, m.draw(false))
+				}
+			}
+		}
+	}
+}
+
+// Nobody writes down when a service died that said nothing; who saw it go knows, until it is back.
+func TestTopKnowsWhenItSawADeath(t *testing.T) {
+	t.Parallel()
+	m := crowded(2)
+	m.resize(120, 30)
+	row := m.rows[registry.Name{Binary: "web", Host: "n01"}]
+	happens := func(kind watcher.Kind, cause *registry.Cause, synthetic bool, seconds time.Duration, want string) {
+		t.Helper()
+		s := row
+		s.Since = nil
+		s.State = registry.Down
+		m.take(watcher.Batch{Kind: watcher.Changes, ObservedAt: topTime.Add(seconds * time.Second), Events: []watcher.Event{
+			{Kind: kind, Name: s.Name(), Cause: cause, Synthetic: synthetic, Service: s},
+		}})
+		m.now = topTime.Add(time.Minute)
+		if got := age(m.rows[s.Name()].Since, m.now); got != want {
+			t.Errorf("%s: since %s, want %s", kind, got, want)
+		}
+	}
+	happens(watcher.Down, ptr(registry.CauseExpired), false, 20, "40s")
+	happens(watcher.Disabled, nil, false, 30, "40s")
+	m.take(watcher.Batch{Kind: watcher.Changes, Events: []watcher.Event{{Kind: watcher.Up, Name: row.Name(), Service: row}}})
+	happens(watcher.Down, nil, false, 40, "-")                       // told late
+	happens(watcher.Down, ptr(registry.CauseExpired), true, 50, "-") // found by comparing
+}
+
+// What came while the screen was busy is taken at once, in order; who waits for more ends with the context.
+func TestTopInbox(t *testing.T) {
+	t.Parallel()
+	inbox := newTopInbox()
+	ctx, cancel := context.WithCancel(t.Context())
+	for revision := range int64(3) {
+		inbox.put(watcher.Batch{Revision: revision})
+	}
+	batches, _ := inbox.next(ctx)().([]watcher.Batch)
+	if len(batches) != 3 || batches[0].Revision != 0 || batches[2].Revision != 2 {
+		t.Errorf("got %v", batches)
+	}
+	waiting := make(chan any, 1)
+	go func() { waiting <- inbox.next(ctx)() }()
+	inbox.put(watcher.Batch{Revision: 9})
+	if batches, _ := (<-waiting).([]watcher.Batch); len(batches) != 1 || batches[0].Revision != 9 {
+		t.Errorf("got %v", batches)
+	}
+	cancel()
+	if msg := inbox.next(ctx)(); msg != nil {
+		t.Errorf("got %v after the end", msg)
+	}
+}
+
+// A name may be that of a state.
+func TestTopColoursStates(t *testing.T) {
+	t.Parallel()
+	m := crowded(1)
+	m.resize(100, 12)
+	m.take(watcher.Batch{Kind: watcher.Changes, Events: []watcher.Event{{Kind: watcher.Disabled, Name: registry.Name{Binary: "down", Host: "up"}, Service: registry.Service{
+		Binary: "down", Host: "up", State: registry.Up, Status: ptr(registry.Disabled),
+	}}}})
+	m.keys("end")
+	screen := m.draw(true)
+	for _, want := range []string{
+		"  down    up    -     " + yellow + "disabled" + reset + "  " + green + "up" + reset + "     -      -\n",
+		inverse + "> web     n00   az0   enabled   down   0s     expired" + reset,
+		"r reverse  d down  q leave",
+	} {
+		if !strings.Contains(screen, want) {
+			t.Errorf("no %q in\n%q", want, screen)
+		}
+	}
+}
 
 func TestTopKeys(t *testing.T) {
 	t.Parallel()

@@ -7,16 +7,35 @@ import (
 	"strings"
 
 	"github.com/hbctl/hbctl/registry"
-	"github.com/hbctl/hbctl/watcher"
 )
 
 // topFrame is how many lines the screen has around the rows: two of counts, the titles, and the keys.
 const topFrame = 4
 
+// frame says which of them a screen of this height has. The rows are the last to go.
+func (m *topModel) frame() (head int, titles bool, foot int) {
+	switch lines := m.height - m.warnings(); {
+	case lines >= topFrame+2:
+		head, titles, foot = 2, true, 1
+	case lines >= 3:
+		head, foot = 1, 1
+	}
+	return head, titles, foot
+}
+
+// warnings is how many lines there are about what is shown being old.
+func (m *topModel) warnings() int {
+	if m.stale {
+		return 1
+	}
+	return 0
+}
+
 // room is how many rows fit.
 func (m *topModel) room() int {
-	lines := m.height - topFrame
-	if m.stale {
+	head, titles, foot := m.frame()
+	lines := m.height - m.warnings() - head - foot
+	if titles {
 		lines--
 	}
 	return max(lines, 1)
@@ -24,25 +43,39 @@ func (m *topModel) room() int {
 
 // draw gives the whole screen.
 func (m *topModel) draw(colored bool) string {
-	lines := m.head()
-	if m.open {
-		lines = append(lines, m.opened()...)
-	} else {
-		lines = append(lines, m.table()...)
+	head, titles, foot := m.frame()
+	lines := m.head(colored)[:head]
+	if m.stale {
+		lines = append(lines, m.staleness(colored))
 	}
-	room := m.height - 1
-	for len(lines) < room {
+	end := m.height - foot
+	if m.open {
+		lines = append(lines, m.opened(end-len(lines), colored)...)
+	} else {
+		table := m.table(colored)
+		if !titles {
+			table = table[1:]
+		}
+		lines = append(lines, table...)
+	}
+	for len(lines) < end {
 		lines = append(lines, "")
 	}
-	lines = append(lines[:room], m.foot())
-	for i, line := range lines {
-		lines[i] = m.style(fit(line, m.width), i, colored)
+	lines = lines[:end]
+	if foot > 0 {
+		lines = append(lines, fit(m.foot(), m.width))
 	}
 	return strings.Join(lines, "\n")
 }
 
-// head counts: all, and by zone.
-func (m *topModel) head() []string {
+// staleness says that what is shown may not be so any more.
+func (m *topModel) staleness(colored bool) string {
+	text := fmt.Sprintf("STALE for %s: contact with etcd is lost (%s); what is shown is what was known then", age(&m.since, m.now), m.reason)
+	return m.line(text, yellow, colored)
+}
+
+// head counts: all, and by zone. What matters most comes first, for a narrow screen cuts the rest.
+func (m *topModel) head(colored bool) []string {
 	up, disabled := 0, 0
 	zones := make(map[string][2]int) // up, all
 	for _, row := range m.rows {
@@ -58,10 +91,11 @@ func (m *topModel) head() []string {
 		}
 		zones[zone] = n
 	}
-	first := fmt.Sprintf("hbctl top   cluster %s  revision %d   %d instances: %d up, %d down, %d disabled", clusterID(m.cluster), m.revision, len(m.rows), up, len(m.rows)-up, disabled)
+	first := fmt.Sprintf("hbctl top   %d instances: %d up, %d down, %d disabled", len(m.rows), up, len(m.rows)-up, disabled)
 	if m.warned > 0 {
 		first += fmt.Sprintf(", %d warnings", m.warned)
 	}
+	first += fmt.Sprintf("   revision %d   cluster %s", m.revision, clusterID(m.cluster))
 	if !m.synced {
 		first = "hbctl top   reading what is there"
 	}
@@ -69,83 +103,77 @@ func (m *topModel) head() []string {
 	for _, zone := range slices.Sorted(maps.Keys(zones)) {
 		parts = append(parts, fmt.Sprintf("%s %d/%d up", printable(zone), zones[zone][0], zones[zone][1]))
 	}
-	lines := []string{first, strings.Join(parts, "   ")}
-	if m.stale {
-		lines = append(lines, fmt.Sprintf("STALE for %s: contact with etcd is lost (%s); what is shown is what was known then", age(&m.since, m.now), m.reason))
-	}
-	return lines
+	return []string{m.line(first, bold, colored), m.line(strings.Join(parts, "   "), "", colored)}
 }
 
-// table shows the rows that fit on the screen.
-func (m *topModel) table() []string {
-	cols := columns(false, true, m.now)
-	cols = append(cols[:5:5],
-		column{"SINCE", func(s *registry.Service) string { return age(s.Since, m.now) }},
-		column{"CAUSE", func(s *registry.Service) string { return orUnknown(s.Cause) }},
-	)
-	rows := [][]string{make([]string, len(cols))}
-	widths := make([]int, len(cols))
-	for i, c := range cols {
-		rows[0][i], widths[i] = c.title, len(c.title)
+// line makes a line of the screen, in one style.
+func (m *topModel) line(text, style string, colored bool) string {
+	text = fit(text, m.width)
+	if !colored || style == "" {
+		return text
 	}
-	end := min(len(m.shown), m.first+m.room())
-	for _, name := range m.shown[min(m.first, end):end] {
-		service := m.rows[name]
-		row := make([]string, len(cols))
-		for i, c := range cols {
-			row[i] = cell(c.value(&service))
-			widths[i] = max(widths[i], columnsOf(row[i]))
-		}
-		rows = append(rows, row)
-	}
-	lines := make([]string, len(rows))
-	for i, row := range rows {
-		mark := "  "
-		if i > 0 && m.shown[m.first+i-1] == m.selected {
-			mark = "> "
-		}
-		var b strings.Builder
-		b.WriteString(mark)
-		for j, text := range row {
-			b.WriteString(text + strings.Repeat(" ", widths[j]-columnsOf(text)+2))
-		}
-		lines[i] = strings.TrimRight(b.String(), " ")
-	}
-	return lines
+	return style + text + reset
 }
 
-// opened shows one instance: its fields, and what happened to it.
-func (m *topModel) opened() []string {
-	lines := []string{m.selected.String()}
-	row, there := m.rows[m.selected]
-	if !there {
-		lines = append(lines, "  it is gone")
-	} else {
-		for _, f := range fieldsOf(&row) {
-			if f.value != nil {
-				lines = append(lines, fmt.Sprintf("  %-16s %s", title(f.name), showValue(f.value, false, false, m.now)))
-			}
-		}
-	}
-	lines = append(lines, "Last events, the newest first:")
-	events := m.happened[m.selected]
-	for i := len(events) - 1; i >= 0; i-- {
-		e := &events[i].event
+// opened shows one instance: its fields, and what happened to it. The fields leave half of the room to the events, which are
+// what it was opened for.
+func (m *topModel) opened(room int, colored bool) []string {
+	events := []string{m.line("Last events, the newest first:", bold, colored)}
+	happened := m.happened[m.selected]
+	for i := len(happened) - 1; i >= 0; i-- {
+		e := &happened[i].event
 		var d details
 		d.describe(&watchLine{kind: string(e.Kind), event: e, service: &e.Service})
-		lines = append(lines, fmt.Sprintf("  %s %s %s", stamp(&events[i].at), e.Kind, strings.Join(d, " ")))
+		kind := string(e.Kind)
+		events = append(events, m.line(fmt.Sprintf("  %s %s %s", stamp(&happened[i].at), kind, strings.Join(d, " ")), colors[kind], colored))
 	}
-	if len(events) == 0 {
-		lines = append(lines, "  none since top began")
+	if len(happened) == 0 {
+		events = append(events, m.line("  none since top began", "", colored))
+	}
+	lines := append([]string{m.line(m.selected.String(), bold, colored)}, m.fields(colored)...)
+	if left := max(room-len(events), room/2, 1); len(lines) > left {
+		more := fmt.Sprintf("  ... and more: hbctl show %s", m.selected)
+		lines = append(lines[:left-1:left-1], fit(more, m.width))
+	}
+	return append(lines, events...)
+}
+
+// fields shows what is known of the selected one, but for its name.
+func (m *topModel) fields(colored bool) []string {
+	row, there := m.rows[m.selected]
+	if !there {
+		return []string{m.line("  it is gone", "", colored)}
+	}
+	var lines []string
+	for _, f := range fieldsOf(&row) {
+		if f.value == nil || f.name == "binary" || f.name == "host" {
+			continue
+		}
+		value := showValue(f.value, false, false, m.now)
+		lines = append(lines, m.line(fmt.Sprintf("  %-16s %s", title(f.name), value), colors[value], colored))
 	}
 	return lines
 }
 
+// The keys, at the foot of the screen, and what is left of them where there is no room.
+const (
+	topKeys       = "enter open  / filter  s sort  r reverse  d down  q leave"
+	topKeysShort  = "enter / s r d q"
+	topKeysOpened = "up, down the next one  enter, q close  Ctrl-C leave"
+)
+
 func (m *topModel) foot() string {
-	if m.typing {
+	switch {
+	case m.typing:
 		return "filter: " + printable(m.filter) + "_   enter keeps it, escape drops it"
+	case m.open:
+		return topKeysOpened
 	}
-	foot := fmt.Sprintf("%d shown, by %s", len(m.shown), topSorts[m.sort].name)
+	foot := fmt.Sprintf("%d shown", len(m.shown))
+	if len(m.shown) < len(m.rows) {
+		foot = fmt.Sprintf("%d of %d shown", len(m.shown), len(m.rows))
+	}
+	foot += ", by " + topSorts[m.sort].name
 	if m.reverse {
 		foot += " backwards"
 	}
@@ -155,37 +183,10 @@ func (m *topModel) foot() string {
 	if m.filter != "" {
 		foot += ", with " + quoteShort(m.filter)
 	}
-	return foot + "   enter open  / filter  s sort  r reverse  d down  q leave"
-}
-
-// style colours what matters, by line.
-func (m *topModel) style(line string, number int, colored bool) string {
-	const bold, inverse = "\x1b[1m", "\x1b[7m"
-	if !colored {
-		return line
+	if all := foot + "   " + topKeys; columnsOf(all) <= m.width {
+		return all
 	}
-	switch {
-	case strings.HasPrefix(line, "STALE"):
-		return yellow + line + reset
-	case number == 0:
-		return bold + line + reset
-	case strings.HasPrefix(line, "> "):
-		return inverse + line + reset
-	case !m.open && number > 1:
-		return paintWord(line, " "+string(registry.Down)+" ", red, paintWord(line, " "+string(registry.Up)+" ", green, line))
-	case m.open && strings.HasPrefix(line, "  "):
-		return paintWord(line, " "+string(watcher.Down)+" ", red, line)
-	}
-	return line
-}
-
-// paintWord colours the first of a word in the line, or gives what else is to be shown.
-func paintWord(line, word, color, otherwise string) string {
-	before, after, found := strings.Cut(line, word)
-	if !found {
-		return otherwise
-	}
-	return before + " " + color + strings.TrimSpace(word) + reset + " " + after
+	return foot + "   " + topKeysShort
 }
 
 // fit cuts a line to the width of the screen.

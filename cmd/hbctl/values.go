@@ -1,6 +1,7 @@
 package main
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -13,13 +14,20 @@ func duration(s setting) (time.Duration, error) {
 		return d, nil
 	}
 	if _, numeric := strconv.ParseFloat(s.text, 64); numeric == nil {
-		if strings.TrimLeft(s.text, "+-0123456789") == "" {
-			return 0, s.refuse("the unit is missing; write %.32ss for seconds", s.text)
+		// Only what would be taken is suggested.
+		if seconds, err := time.ParseDuration(s.text + "s"); err == nil && seconds > 0 && seconds%time.Second == 0 {
+			return 0, s.refuse("the unit is missing; write %ss for seconds", s.text)
 		}
 		return 0, s.refuse("the unit is missing; want a time as 10s, 500ms or 2m")
 	}
+	if tooLong.MatchString(s.text) {
+		return 0, s.refuse("the number is too large; want a time as 10s, 500ms or 2m")
+	}
 	return 0, s.refuse("want a time with its unit, as 10s, 500ms or 2m")
 }
+
+// tooLong is a time that is refused only because no number of Go's is so large.
+var tooLong = regexp.MustCompile(`^[+-]?\d+(ns|us|µs|ms|s|m|h)$`)
 
 func positive(s setting) (time.Duration, error) {
 	d, err := duration(s)

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,7 +25,7 @@ func (p *program) waitCommand() *cli.Command {
 		UsageText: "hbctl wait --for state=up|state=down|status=enabled|status=disabled " + targetsUsage,
 		Description: `Returns when all targets are so at the same time, and tells each that is. Ends with 3 if they are not in time, and with 4 if
 contact with etcd is lost at that time: then nothing is known. A target that has no row is waited for; it is neither up nor down.
-A selection is looked up once, at the start.
+A selection is looked up once, at the start; it ends with 3 if there is nothing in it then.
 
 Examples:
    hbctl wait --for state=up web/node1 --timeout 1m
@@ -43,18 +45,23 @@ type condition struct {
 	met  func(*registry.Service) bool
 }
 
+// conditions are what --for may be.
+var conditions = []string{
+	"state=" + string(registry.Up), "state=" + string(registry.Down),
+	"status=" + string(registry.Enabled), "status=" + string(registry.Disabled),
+}
+
 func parseCondition(text string) (condition, error) {
-	field, value, _ := strings.Cut(text, "=")
 	c := condition{text: text}
-	switch {
-	case field == "state" && (value == string(registry.Up) || value == string(registry.Down)):
-		c.met = func(s *registry.Service) bool { return string(s.State) == value }
-	case field == "status" && (value == string(registry.Enabled) || value == string(registry.Disabled)):
-		c.met = func(s *registry.Service) bool { return s.Status != nil && string(*s.Status) == value }
+	switch field, value, _ := strings.Cut(text, "="); {
 	case text == "":
 		return c, usageIn("wait", "--for is missing; say what to wait for, as --for state=up")
+	case !slices.Contains(conditions, text):
+		return c, usageIn("wait", "--for %s: want one of %s", quoteShort(text), strings.Join(conditions, ", "))
+	case field == "state":
+		c.met = func(s *registry.Service) bool { return string(s.State) == value }
 	default:
-		return c, usageIn("wait", "--for %s: want state=up, state=down, status=enabled or status=disabled", quoteShort(text))
+		c.met = func(s *registry.Service) bool { return s.Status != nil && string(*s.Status) == value }
 	}
 	return c, nil
 }
@@ -63,9 +70,12 @@ func parseCondition(text string) (condition, error) {
 type waiting struct {
 	condition condition
 	names     []registry.Name
-	rows      map[registry.Name]registry.Service
+	rows      rows
 	stale     error // why nothing is known now
 }
+
+// errNoAnswer is why nothing is known before etcd has told what is there.
+var errNoAnswer = errors.New("it has not told what is there")
 
 func (p *program) waitFor(ctx context.Context, c *cli.Context) error {
 	want, err := parseCondition(c.String("for"))
@@ -85,9 +95,8 @@ func (p *program) waitFor(ctx context.Context, c *cli.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	w := &waiting{condition: want, rows: make(map[registry.Name]registry.Service)}
-	starting, started := p.bounded(ctx)
-	client, err := p.connect(starting, func(ctx context.Context, client *clientv3.Client) error {
+	w := &waiting{condition: want, rows: make(rows), stale: errNoAnswer}
+	client, err := p.connectInTime(ctx, func(ctx context.Context, client *clientv3.Client) error {
 		if err := p.peek(ctx, client); err != nil {
 			return err
 		}
@@ -95,11 +104,14 @@ func (p *program) waitFor(ctx context.Context, c *cli.Context) error {
 		w.names, err = what.resolve(ctx, p, client)
 		return err
 	})
-	started()
 	if err != nil {
-		return endedWell(ctx, err)
+		return err // not endedWell: a stop is no answer, so it must not end with 0
 	}
 	defer client.Close()
+	if len(w.names) == 0 {
+		// Of nothing everything is so; but a script that waits for its services must not go on before the first has come.
+		return &exitError{code: exitNot, err: errors.New("nothing is selected now, so there is nothing to wait for; name BINARY/HOST to wait for what is still to come")}
+	}
 	return p.follow(ctx, c, client, w, limit)
 }
 
@@ -111,10 +123,13 @@ func (p *program) follow(ctx context.Context, c *cli.Context, client *clientv3.C
 	}
 	for batch, err := range watching.Watch(ctx, watcher.Now()) {
 		if err != nil {
+			if ctx.Err() != nil {
+				break // the error came of it
+			}
 			return p.watchError(ctx, c, nil, err)
 		}
 		w.take(&batch)
-		if w.stale == nil && batch.Kind != watcher.Reset && len(w.missing()) == 0 {
+		if w.stale == nil && len(w.missing()) == 0 {
 			return w.tell(p)
 		}
 	}
@@ -123,24 +138,12 @@ func (p *program) follow(ctx context.Context, c *cli.Context, client *clientv3.C
 
 func (w *waiting) take(b *watcher.Batch) {
 	switch b.Kind {
-	case watcher.Stale:
-		w.stale = b.Reason
-	case watcher.Live:
+	case watcher.Stale, watcher.Reset:
+		w.stale = cmp.Or(b.Reason, errNoAnswer)
+	case watcher.Live, watcher.Snapshot:
 		w.stale = nil
-	case watcher.Snapshot, watcher.Reset:
-		clear(w.rows)
-		for _, s := range b.Services {
-			w.rows[s.Name()] = s
-		}
-	default:
-		for _, e := range b.Events {
-			if e.Kind == watcher.Forgotten {
-				delete(w.rows, e.Name)
-			} else if e.Kind != watcher.Warning {
-				w.rows[e.Name] = e.Service
-			}
-		}
 	}
+	w.rows.take(b)
 }
 
 // missing gives those that are not as they should be.
@@ -163,11 +166,11 @@ func (w *waiting) tell(p *program) error {
 
 // late says what was not so in time.
 func (w *waiting) late(ctx context.Context, limit time.Duration) error {
-	if err := endedWell(ctx, nil); err != nil && ctx.Err() != context.DeadlineExceeded {
-		return context.Cause(ctx)
+	if cause := context.Cause(ctx); errors.As(cause, new(stopped)) {
+		return cause
 	}
 	if w.stale != nil {
-		return &unreachableError{reason: fmt.Sprintf("contact with etcd is lost (%s), so it is not known whether %s", oneLine(w.stale.Error()), w.condition.text)}
+		return &unreachableError{reason: fmt.Sprintf("contact with etcd is lost (%s), so it is not known whether %s", inWords(w.stale), w.condition.text)}
 	}
 	const shown = 5
 	var late []string

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -17,7 +18,7 @@ func (p *program) watchCommand() *cli.Command {
 		UsageText: "hbctl watch [--since REVISION | --state-file FILE] [--confirm TIME] [--only-changes] [--bookmarks] [SELECTION] [-o text|json] [-- COMMAND [ARGUMENTS]]",
 		ArgsUsage: "[-- COMMAND [ARGUMENTS]]",
 		Description: `First tells what is there (present), then "synced", then one line for each event until it is stopped:
-   up, down, updated, enabled, disabled, forgotten   it happened; down says why: expired, left, failed, replaced, ...
+   up, down, updated, enabled, disabled, forgotten   it happened; down has a cause, see 'hbctl help list'
    suspect, cleared                                  only with --confirm, see below
    warning                                           data that can't be read, once a key
    stale, live                                       contact with etcd is lost, and back; nothing is called down meanwhile
@@ -38,7 +39,8 @@ repeats only what it was just printing.
 
 With -- COMMAND nothing is printed: COMMAND is run for each batch, what belongs together, with its JSON lines on stdin, one batch
 at a time. Only when it has ended with 0 the next follows, and the position in the state file moves; else it gets the same
-lines again, after a wait. With --state-file it sees every change at least once, whatever is killed meanwhile.
+lines again, after a wait. With --state-file it sees every change at least once, whatever is killed meanwhile. When hbctl
+is killed, so is COMMAND with all that it has started: no two of them run at once.
 
 An event is told when its row was selected before it or is selected after it, so a row that leaves the selection, by a
 new zone, label, status or state, is seen to leave; and what was told up is told down even if it has left since.
@@ -87,6 +89,7 @@ func (p *program) watch(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	defer to.close()
 	state, err := p.openState(c, &config)
 	if err != nil {
 		return err
@@ -96,9 +99,7 @@ func (p *program) watch(ctx context.Context, c *cli.Context) error {
 
 // tell connects, and tells what happens until the end.
 func (p *program) tell(ctx context.Context, c *cli.Context, to sink, config watcher.Config, state *stateFile, from watcher.Position) error {
-	starting, cancel := p.bounded(ctx)
-	client, err := p.connect(starting, p.peek)
-	cancel()
+	client, err := p.connectInTime(ctx, p.peek)
 	if err != nil {
 		return endedWell(ctx, err)
 	}
@@ -108,7 +109,7 @@ func (p *program) tell(ctx context.Context, c *cli.Context, to sink, config watc
 		return err
 	}
 	state.follow(w)
-	ctx, release := untilUnread(ctx, p.stdout)
+	ctx, release := to.ends(ctx)
 	defer release()
 	for batch, err := range w.Watch(ctx, state.position(from)) {
 		if err != nil {
@@ -127,6 +128,12 @@ func endedWell(ctx context.Context, err error) error {
 		return endedBySignal(ctx)
 	}
 	return err
+}
+
+// detail is what an error says after its reason.
+func detail(err, reason error) string {
+	_, text, _ := strings.Cut(err.Error(), reason.Error()+": ")
+	return text
 }
 
 // since reads where to begin.
@@ -152,9 +159,10 @@ func (p *program) watchError(ctx context.Context, c *cli.Context, state *stateFi
 	}
 	switch {
 	case errors.Is(err, watcher.ErrFuture):
-		return usageIn("watch", "--since %s: the cluster is not there yet (%v); was the revision taken from another one?", c.String("since"), err)
+		return usageIn("watch", "--since %s is ahead of etcd: %s; was it taken from another cluster, or was etcd restored from a backup?",
+			c.String("since"), strings.TrimPrefix(detail(err, watcher.ErrFuture), c.String("since")+", "))
 	case errors.Is(err, watcher.ErrUnreachable):
-		return &unreachableError{reason: err.Error()}
+		return &unreachableError{reason: err.Error()[strings.Index(err.Error(), watcher.ErrUnreachable.Error()):]}
 	case isDenied(err):
 		return &exitError{code: exitDenied, err: p.denied(err)}
 	}

@@ -53,7 +53,7 @@ func writeTextLine(out *bufio.Writer, l *watchLine, colored bool) error {
 			d.add("since", stamp(&l.batch.Since))
 		}
 		if l.batch.Reason != nil {
-			d.add("reason", oneLine(l.batch.Reason.Error()))
+			d.add("reason", inWords(l.batch.Reason))
 		}
 	}
 	_, err := fmt.Fprintln(out, strings.TrimRight(strings.Join([]string{

@@ -180,7 +180,7 @@ func writeJSONLine(out *bufio.Writer, l *watchLine, _ bool) error {
 		line.Since = &since
 	}
 	if l.batch.Reason != nil {
-		reason := oneLine(l.batch.Reason.Error())
+		reason := inWords(l.batch.Reason)
 		line.Reason = &reason
 	}
 	return jsonLine(out, line)

@@ -5,7 +5,6 @@ package chaos
 import (
 	"context"
 	"fmt"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -195,26 +194,16 @@ func (c *cluster) alarm(ctx context.Context, action pb.AlarmRequest_AlarmAction)
 
 // slowDisk makes each fsync of a member take longer, for a while. It gives false where this machine can't do that.
 func (c *cluster) slowDisk(ctx context.Context, i int, by, during time.Duration) bool {
-	strace, err := exec.LookPath("strace")
+	undo, err := c.nodes.Nodes[i].DelaySync(by)
 	if err != nil {
 		return false
 	}
-	cmd := exec.Command(strace, "-f", "-qq", "-o", "/dev/null", "-p", fmt.Sprint(c.nodes.Nodes[i].PID()),
-		"-e", "trace=fsync,fdatasync", "-e", fmt.Sprintf("inject=fsync,fdatasync:delay_enter=%d", by.Microseconds()))
-	if err := cmd.Start(); err != nil {
-		return false
-	}
-	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(ended) }()
+	defer undo()
 	timer := time.NewTimer(during)
 	defer timer.Stop()
 	select {
-	case <-ended: // it could not attach
-		return false
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	_ = cmd.Process.Signal(interrupt)
-	<-ended
 	return true
 }

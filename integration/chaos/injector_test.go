@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -14,9 +13,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/hbctl/hbctl/integration/history"
+	"github.com/hbctl/hbctl/integration/observer"
 )
-
-const interrupt = syscall.SIGINT
 
 // An injector carries out a plan.
 type injector struct {
@@ -24,7 +22,7 @@ type injector struct {
 	plan    *plan
 	rec     *history.Recorder
 	etcd    *cluster
-	auditor *auditor
+	auditor *observer.Auditor
 	holders []*actor
 	rival   *actor
 	readers []*actor
@@ -253,7 +251,7 @@ func (in *injector) toStore(ctx context.Context, s step) {
 
 // compact drops all history that the auditor has seen.
 func (in *injector) compact(ctx context.Context, s step) {
-	revision := in.auditor.seen()
+	revision := in.auditor.Seen()
 	one, cancel := context.WithTimeout(ctx, operatorLimit)
 	defer cancel()
 	at := history.Now()

@@ -11,10 +11,11 @@ import (
 	"time"
 
 	"github.com/hbctl/hbctl/integration/history"
+	"github.com/hbctl/hbctl/internal/hbtest"
 )
 
 // strictness is how strict the judge is, on a machine that does everything at once.
-var strictness = history.Options{Slack: slow * 500 * time.Millisecond, Mended: slow * time.Second, Memory: 256 << 20}
+var strictness = history.Options{Slack: hbtest.Slow * 500 * time.Millisecond, Mended: hbtest.Slow * time.Second, Memory: 256 << 20}
 
 // A tally sums rounds up.
 type tally struct {

@@ -43,7 +43,7 @@ func (in *injector) asOperator(ctx context.Context, s step) {
 	case disable:
 		in.say(ctx, s, n, history.OpDisable, history.OpEnable, func(a *registry.Admin, w *registry.Word) { a.Disabled = w })
 	case evict:
-		if kv := in.auditor.get(alive); kv != nil && kv.Lease != 0 {
+		if kv := in.auditor.Get(alive); kv != nil && kv.Lease != 0 {
 			in.change(ctx, n, history.OpEvict, func(a *registry.Admin) {
 				a.Evicted = &registry.Evict{Incarnation: kv.ModRevision, Reason: "told to", By: "chaos"}
 			})
@@ -88,7 +88,7 @@ func (in *injector) mayComeLate(ctx context.Context, rec history.Record) {
 }
 
 func (in *injector) revoke(ctx context.Context, alive string) {
-	kv := in.auditor.get(alive)
+	kv := in.auditor.Get(alive)
 	if kv == nil || kv.Lease == 0 {
 		return
 	}
@@ -164,7 +164,7 @@ func (in *injector) lift(ctx context.Context) {
 	for i := range holderCount * namesEach {
 		n := in.plan.name(i)
 		_, _, admin := keysOf(n.Name)
-		kv := in.auditor.get(admin)
+		kv := in.auditor.Get(admin)
 		if kv == nil {
 			continue
 		}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/hbctl/hbctl/integration/history"
+	"github.com/hbctl/hbctl/integration/observer"
 	"github.com/hbctl/hbctl/internal/etcdtest"
 	"github.com/hbctl/hbctl/registry"
 )
@@ -26,6 +27,9 @@ const (
 	bookmarkSlow = 10 * time.Second // hbctl's own interval
 )
 
+// programSubscriber is the reader of what `hbctl watch -o json` prints.
+const programSubscriber = "program"
+
 // A round is one plan carried out on a cluster of its own, from which one history comes.
 type round struct {
 	t        testing.TB
@@ -33,7 +37,7 @@ type round struct {
 	dir      string
 	rec      *history.Recorder // the injector's
 	etcd     *cluster
-	auditor  *auditor
+	auditor  *observer.Auditor
 	injector *injector
 	holders  []*actor
 	readers  []*actor
@@ -51,10 +55,10 @@ func newRound(t testing.TB, p *plan, dir string) *round {
 	r.rec = r.recorder("injector")
 	r.rec.Record(history.Record{Kind: history.Begin, Seed: p.Seed, Prefix: registry.DefaultPrefix, Note: fmt.Sprintf("mixed: %v", p.Mixed)})
 	r.etcd = startCluster(t, r.rec)
-	r.auditor = newAuditor(t, r.recorder("auditor"), r.etcd.single)
+	r.auditor = observer.NewAuditor(r.recorder("auditor"), r.etcd.single, func(err error) { t.Error(err) })
 	var ctx context.Context
 	ctx, r.stop = context.WithCancel(context.Background())
-	r.watching.Go(func() { r.auditor.run(ctx) })
+	r.watching.Go(func() { r.auditor.Run(ctx) })
 	lister, client := r.recorder("lister"), r.etcd.nodes.Client()
 	r.watching.Go(func() { list(ctx, client, lister) })
 
@@ -87,13 +91,13 @@ func (r *round) makeReaders() {
 		r.readers = append(r.readers, r.actor(fmt.Sprintf("watcher%d", i), role{Readers: readers}))
 	}
 	hbctl := etcdtest.Binary(r.t, "./cmd/hbctl")
-	out := &program{t: r.t, rec: r.recorder}
+	out := observer.NewProgram(programSubscriber, r.recorder, func(err error) { r.t.Error(err) })
 	a := r.actor("hbctl", role{})
-	a.listen = out.listen
+	a.listen = out.Listen
 	a.mayEnd = func(code int) bool { return code == 4 } // etcd was not reachable when it started: it says so and ends
 	a.command = func(string) *exec.Cmd {
 		args := []string{"watch", "-o", "json", "--bookmarks", "--endpoints", strings.Join(a.proxy.endpoints(), ",")}
-		if since := out.since(); since > 0 {
+		if since := out.Since(); since > 0 {
 			args = append(args, "--since", fmt.Sprint(since))
 		}
 		return exec.Command(hbctl, args...)
@@ -233,7 +237,7 @@ func (r *round) awaitReaders(ctx context.Context) {
 		r.t.Errorf("marking: %v", err)
 		return
 	}
-	if err := r.auditor.reach(ctx, put.Header.Revision); err != nil {
+	if err := r.auditor.Reach(ctx, put.Header.Revision); err != nil {
 		r.t.Error(err)
 	}
 	late := []string{"all"}
@@ -323,7 +327,7 @@ func (r *round) history(ctx context.Context) []history.Record {
 func (r *round) crossCheck(ctx context.Context, records []history.Record) error {
 	ctx, cancel := context.WithTimeout(ctx, caughtUp)
 	defer cancel()
-	return r.auditor.crossCheck(ctx, r.etcd.all, records)
+	return r.auditor.CrossCheck(ctx, r.etcd.all, records)
 }
 
 func readFile(name string) ([]history.Record, error) {

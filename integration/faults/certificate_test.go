@@ -197,9 +197,9 @@ func TestF24CertificateRotates(t *testing.T) {
 	for _, i := range []*identity{holder, reader} {
 		i.cert.Store(good)
 	}
-	control.Event(10*slow*time.Second, watcher.Up, hbtest.Node(1), was)
+	control.Event(10*hbtest.Slow*time.Second, watcher.Up, hbtest.Node(1), was)
 	back := hbtest.Eventually(t, 10*time.Second, "it may act", g.Valid)
-	w.Event(10*slow*time.Second, watcher.Up, hbtest.Node(1), was)
+	w.Event(10*hbtest.Slow*time.Second, watcher.Up, hbtest.Node(1), was)
 	w.Consistent()
 	t.Logf("F24: %d rotations with new connections: longest gap between renewals %v (TTL %v), %d fences, no stale; expired: the reader is told %q, the holder %q, a question %q; back %v after a good one",
 		rotations, rotated.LongestGap.Round(time.Millisecond), ttl, rotated.Fences, stale.Reason, why, clear, back.Round(time.Millisecond))

@@ -28,9 +28,12 @@ import (
 // wallClock are the places where a library leaves the monotonic clock, all of them to make or show times for people. A wall
 // clock that is stepped changes what these write, and nothing else.
 var wallClock = map[string]string{
-	"registry/compose.go stamp":     "times in records",
-	"registry/entry.go known":       "times in rows; what no clock can have meant is not shown",
-	"registry/list.go fillLastBeat": "UPDATED_AT, from an age that etcd tells",
+	"registry/compose.go stamp":      "times in records",
+	"registry/entry.go knownIn":      "times in rows; what no clock can have meant is not shown",
+	"registry/quick.go time":         "times in records, read",
+	"registry/quick.go daysIn":       "the length of a month, for that",
+	"registry/beats.go fillLastBeat": "UPDATED_AT, from an age that etcd tells",
+	"registry/quickwrite.go time":    "times in records, written",
 }
 
 // leavesMonotonic are the methods and functions of package time by which a time loses its monotonic reading, or never had one.

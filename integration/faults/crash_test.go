@@ -51,10 +51,10 @@ func TestF31ManyCrashes(t *testing.T) {
 	t.Cleanup(shared.revive)
 	sharedFirst, sharedLast := crash(t, w, shared.networks, n, n, ttl)
 	// A thousand revokes a second, and as much again for a busy machine.
-	if spread := ownLast - ownFirst; spread > time.Duration(n)*2*slow*time.Millisecond {
+	if spread := ownLast - ownFirst; spread > time.Duration(n)*2*hbtest.Slow*time.Millisecond {
 		t.Errorf("with a lease each from the first down to the last %v", spread)
 	}
-	if spread := sharedLast - sharedFirst; spread > ttl/2+slow*time.Second {
+	if spread := sharedLast - sharedFirst; spread > ttl/2+hbtest.Slow*time.Second {
 		t.Errorf("on shared leases from the first down to the last %v", spread)
 	}
 	w.Consistent()
@@ -78,7 +78,7 @@ func crash(t *testing.T, w *hbtest.Witness, networks []*etcdtest.Client, n, befo
 	for _, network := range networks {
 		network.Cut()
 	}
-	limit := 2*ttl + time.Duration(n)*2*slow*time.Millisecond
+	limit := 2*ttl + time.Duration(n)*2*hbtest.Slow*time.Millisecond
 	hbtest.Eventually(t, limit, "all are told down", func() bool { return w.Count(watcher.Down, everyone) >= before+n })
 	downs := w.Sightings(watcher.Down, everyone)
 	if len(downs) != before+n {
@@ -121,7 +121,7 @@ func TestF32ThunderingReturn(t *testing.T) {
 	if p99 := took[len(took)*99/100]; p99 > 5*time.Second {
 		t.Errorf("99 of 100 were back within %v, want 5s", p99)
 	}
-	if limit := 5*time.Second + time.Duration(n)*time.Millisecond*slow; back > limit {
+	if limit := 5*time.Second + time.Duration(n)*time.Millisecond*hbtest.Slow; back > limit {
 		t.Errorf("all were back %v after etcd was, want %v", back, limit)
 	}
 	if downsAfter := c.lapsed(); downsAfter != 0 {

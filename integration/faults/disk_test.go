@@ -1,13 +1,7 @@
 package faults_test
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -17,58 +11,15 @@ import (
 	"github.com/hbctl/hbctl/watcher"
 )
 
-// delaySync makes every fsync of a node take longer, from now until the returned function is called, which ends those that
-// are under way too. The node must run with fsync.
+// delaySync makes every fsync of a node take longer, until undo is called or the test ends.
 func delaySync(t testing.TB, node *etcdtest.Node, by time.Duration) (undo func()) {
 	t.Helper()
-	strace, err := exec.LookPath("strace")
+	undo, err := node.DelaySync(by)
 	if err != nil {
-		t.Skipf("needs strace: %v", err)
-	}
-	var complaint bytes.Buffer
-	cmd := exec.Command(strace, "-f", "-qq", "-o", os.DevNull, "-p", fmt.Sprint(node.PID()),
-		"-e", "trace=fsync,fdatasync", "-e", fmt.Sprintf("inject=fsync,fdatasync:delay_enter=%d", by.Microseconds()))
-	cmd.Stderr = &complaint
-	if err := cmd.Start(); err != nil {
-		t.Skipf("needs strace: %v", err)
-	}
-	over := make(chan struct{})
-	go func() { defer close(over); _ = cmd.Wait() }()
-	undone := false
-	undo = func() {
-		if !undone {
-			undone = true
-			_ = cmd.Process.Signal(syscall.SIGTERM)
-			<-over
-		}
+		t.Skip(err)
 	}
 	t.Cleanup(undo)
-	for deadline := time.Now().Add(10 * time.Second); !traced(node.PID()); {
-		select {
-		case <-over:
-			t.Skipf("strace can't trace here: %s", &complaint)
-		case <-time.After(10 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("strace has not taken hold of all threads")
-		}
-	}
 	return undo
-}
-
-// traced tells whether every thread of a process is traced.
-func traced(pid int) bool {
-	names, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
-	if err != nil || len(names) == 0 {
-		return false
-	}
-	for _, name := range names {
-		status, err := os.ReadFile(name)
-		if err == nil && bytes.Contains(status, []byte("TracerPid:\t0\n")) {
-			return false
-		}
-	}
-	return true
 }
 
 // F16: disks that take 400 ms to sync delay what is written, and renewals are not.
@@ -87,7 +38,7 @@ func TestF16SlowSync(t *testing.T) {
 	registering := time.Since(begin)
 	hbtest.Sleep(t, period)
 	gap := c.longestGap()
-	c.allValid(slow * 2 * time.Second)
+	c.allValid(hbtest.Slow * 2 * time.Second)
 	c.unharmed(w)
 	if registering < by {
 		t.Errorf("registered within %v: the disk was not slow", registering)
@@ -139,7 +90,7 @@ func TestF17SyncHangs(t *testing.T) {
 	undo()
 	hbtest.Sleep(t, 8*time.Second) // it may revoke leases up to 7 s later
 	leader.WaitHealthy()
-	c.allValid(slow * 5 * time.Second)
+	c.allValid(hbtest.Slow * 5 * time.Second)
 	took, open := awaitMended(t, raw)
 	onlySuspected(t, confirmed)
 	raw.Consistent()

@@ -2,8 +2,6 @@ package faults_test
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -59,7 +57,7 @@ func TestF01HolderKilled(t *testing.T) {
 		}
 		took := w.Sightings(watcher.Down, hbtest.Node(i))[0].At.Sub(killed[i])
 		after = append(after, took)
-		if earliest, latest := ttl-ttl/2, ttl+500*time.Millisecond+slow*500*time.Millisecond; took < earliest || took > latest {
+		if earliest, latest := ttl-ttl/2, ttl+500*time.Millisecond+hbtest.Slow*500*time.Millisecond; took < earliest || took > latest {
 			t.Errorf("down %v after SIGKILL, want %v to %v", took, earliest, latest)
 		}
 	}
@@ -132,37 +130,15 @@ func TestF03HolderStoppedForLong(t *testing.T) {
 		ttl, rounds, no, rounds, spread(back))
 }
 
-// quota gives a process a part of one processor, by version 1 of control groups.
-func quota(t testing.TB, pid int, percent int) {
-	t.Helper()
-	const period = 100_000 // microseconds
-	dir := filepath.Join("/sys/fs/cgroup/cpu", fmt.Sprint("hbctl-test-", os.Getpid(), "-", pid))
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Skipf("needs root and version 1 of control groups: %v", err)
-	}
-	t.Cleanup(func() {
-		deadline := time.Now().Add(5 * time.Second) // the kernel takes its time with a group whose process was just killed
-		for os.Remove(dir) != nil && time.Now().Before(deadline) {
-			time.Sleep(10 * time.Millisecond)
-		}
-	})
-	for _, setting := range []struct {
-		file  string
-		value int
-	}{{"cpu.cfs_period_us", period}, {"cpu.cfs_quota_us", period / 100 * percent}, {"cgroup.procs", pid}} {
-		if err := os.WriteFile(filepath.Join(dir, setting.file), []byte(strconv.Itoa(setting.value)), 0o600); err != nil {
-			t.Skipf("needs the cpu controller of version 1: %v", err)
-		}
-	}
-}
-
 // F4 and F5: a process that hardly gets to run holds its lease, and when its network falls silent it stops to act before
 // anybody sees it down.
 func TestF04HolderStarved(t *testing.T) {
 	t.Parallel()
 	etcd := etcdtest.Standalone(t)
+	const period, percent = 100_000, 10 // microseconds
+	group := newControlGroup(t, "cpu", groupLimit{"cpu.cfs_period_us", period}, groupLimit{"cpu.cfs_quota_us", period * percent / 100})
 	c, incarnation := holder(t, etcd, 1, starvedTTL, "-spin=4")
-	quota(t, c.pid(), 10)
+	group.take(c.pid())
 	starved(t, "F04", "10 % of one processor, 4 hot loops", etcd, c, incarnation)
 }
 
@@ -229,7 +205,7 @@ func TestF07AnswersLost(t *testing.T) {
 	for _, network := range c.networks {
 		network.Heal()
 	}
-	back := c.allValid(ttl + slow*5*time.Second)
+	back := c.allValid(ttl + hbtest.Slow*5*time.Second)
 	c.unharmed(w)
 	t.Logf("F07: TTL %v, no answers for %v: %d of %d holders fenced, %d downs, all trusted again %v after the answers came, as the same incarnations: %d",
 		ttl, lost, len(c.regs)-acting, len(c.regs), downs, back.Round(time.Millisecond), c.same())

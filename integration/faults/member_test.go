@@ -28,7 +28,7 @@ func TestF08FollowerFrozen(t *testing.T) {
 		node.Thaw()
 		node.WaitHealthy()
 	}
-	c.allValid(slow * 2 * time.Second)
+	c.allValid(hbtest.Slow * 2 * time.Second)
 	c.unharmed(w)
 	t.Logf("F08: TTL %v, a follower frozen for %v, 45 leases: %d downs, %d lost, %d fences, %d stalls, longest gap between two answers %v",
 		ttl, freeze, w.Count(watcher.Down, everyone), len(c.regs)-c.same(), c.told(registry.Fenced), c.told(registry.Stalled), c.longestGap())
@@ -55,20 +55,20 @@ func TestF09LeaderKilled(t *testing.T) {
 	killed := time.Now()
 	var after []time.Duration
 	for i, g := range dies.regs {
-		if cause := w.Down(2*ttl+slow*10*time.Second, g.Name(), dies.was[i]); cause != "expired" && cause != "null" {
+		if cause := w.Down(2*ttl+hbtest.Slow*10*time.Second, g.Name(), dies.was[i]); cause != "expired" && cause != "null" {
 			t.Errorf("cause %s, want expired", cause)
 		}
 		after = append(after, w.Sightings(watcher.Down, g.Name())[0].At.Sub(killed))
 	}
 	// The election, a whole TTL and the bonus of an election timeout from the next leader, and its look twice a second.
-	limit := ttl + 3500*time.Millisecond + slow*1500*time.Millisecond
+	limit := ttl + 3500*time.Millisecond + hbtest.Slow*1500*time.Millisecond
 	for _, took := range after {
 		if took > limit {
 			t.Errorf("down %v after the leader was killed, want at most %v", took, limit)
 		}
 	}
 	leader.Restart()
-	lives.allValid(slow * 2 * time.Second)
+	lives.allValid(hbtest.Slow * 2 * time.Second)
 	lives.unharmed(w)
 	for _, network := range dies.networks {
 		network.Heal()
@@ -97,7 +97,7 @@ func TestF10F11LeaderFrozenAndResumed(t *testing.T) {
 		leader.Thaw()
 		hbtest.Sleep(t, 8*time.Second) // it may revoke leases up to 7 s later
 		leader.WaitHealthy()
-		c.allValid(slow * 5 * time.Second)
+		c.allValid(hbtest.Slow * 5 * time.Second)
 		frozen, woken = append(frozen, asleep-before), append(woken, raw.Count(watcher.Down, everyone)-asleep)
 		if asleep != before {
 			t.Errorf("%d false downs while the leader was frozen", asleep-before)
@@ -120,8 +120,8 @@ func awaitMended(t *testing.T, raw *hbtest.Witness) (took []time.Duration, open 
 	})
 	took, open = mended(raw)
 	for _, d := range took {
-		if d > slow*time.Second {
-			t.Errorf("a false down was mended after %v, want at most %v", d, slow*time.Second)
+		if d > hbtest.Slow*time.Second {
+			t.Errorf("a false down was mended after %v, want at most %v", d, hbtest.Slow*time.Second)
 		}
 	}
 	if open != 0 {
@@ -169,7 +169,7 @@ func allMembersKilled(t *testing.T, away time.Duration) {
 	}
 	etcd.Leader()
 	elected := time.Now()
-	limit := ttl + slow*5*time.Second
+	limit := ttl + hbtest.Slow*5*time.Second
 	first := tuned.allValid(limit)
 	plain.allValid(limit)
 	second := time.Since(elected)
@@ -201,14 +201,14 @@ func TestF13AllMembersFrozen(t *testing.T) {
 	c := gather(t, etcd, muster{processes: 20, each: 5, ttl: ttl})
 	freezeAll(t, etcd, short)
 	hbtest.Sleep(t, 2*time.Second) // etcd looks for expired leases twice a second
-	c.allValid(slow * 5 * time.Second)
+	c.allValid(hbtest.Slow * 5 * time.Second)
 	c.unharmed(raw)
 	t.Logf("F13: TTL %v, 100 holders, all members frozen for %v: %d raw downs", ttl, short, raw.Count(watcher.Down, everyone))
 
 	for range either(1, 5) {
 		freezeAll(t, etcd, lengthy)
 		hbtest.Sleep(t, 3*time.Second)
-		c.allValid(slow * 10 * time.Second)
+		c.allValid(hbtest.Slow * 10 * time.Second)
 	}
 	took, open := awaitMended(t, raw)
 	onlySuspected(t, confirmed)
@@ -259,13 +259,13 @@ func TestF14QuorumLost(t *testing.T) {
 	}
 	etcd.Leader()
 	back := time.Now()
-	w.Down(ttl+slow*10*time.Second, dies.regs[0].Name(), dies.was[0])
+	w.Down(ttl+hbtest.Slow*10*time.Second, dies.regs[0].Name(), dies.was[0])
 	took := w.Sightings(watcher.Down, dies.regs[0].Name())[0].At.Sub(back)
 	// A TTL and an election timeout from the new leader, its look twice a second, and the cause is asked for.
-	if limit := ttl + 1750*time.Millisecond + slow*time.Second; took > limit {
+	if limit := ttl + 1750*time.Millisecond + hbtest.Slow*time.Second; took > limit {
 		t.Errorf("the dead one is down %v after the leader was there, want at most %v", took, limit)
 	}
-	lives.allValid(slow * 5 * time.Second)
+	lives.allValid(hbtest.Slow * 5 * time.Second)
 	lives.unharmed(w)
 	dies.networks[0].Heal()
 	t.Logf("F14: TTL %v, quorum lost for %v, 100 live: %d false downs, %d hold the same incarnation; the one that died meanwhile is down %v after the leader was there",
@@ -285,7 +285,7 @@ func TestF15LeaderIsolated(t *testing.T) {
 	etcd.Mend(leader)
 	etcd.Leader()
 	hbtest.Sleep(t, 2*time.Second) // it is told what it missed, and may revoke what it thinks has run out
-	c.allValid(slow * 5 * time.Second)
+	c.allValid(hbtest.Slow * 5 * time.Second)
 	c.unharmed(w)
 	w.Consistent()
 	t.Logf("F15: TTL %v, leader cut off from its followers for %v, 45 leases: %d false downs, %d hold the same incarnation, %d fences, longest gap between two answers %v",
@@ -307,7 +307,7 @@ func TestF35WatchedMemberFrozen(t *testing.T) {
 		node.Freeze()
 		frozen := time.Now()
 		dies.networks[i].Cut()
-		w.Down(watcher.DefaultStaleAfter+ttl+slow*5*time.Second, dies.regs[i].Name(), dies.was[i])
+		w.Down(watcher.DefaultStaleAfter+ttl+hbtest.Slow*5*time.Second, dies.regs[i].Name(), dies.was[i])
 		if w.Told(watcher.Stale) > before {
 			stale = append(stale, w.ToldAt(watcher.Stale)[before].Sub(frozen))
 			live = append(live, w.ToldAt(watcher.Live)[before].Sub(frozen))
@@ -320,7 +320,7 @@ func TestF35WatchedMemberFrozen(t *testing.T) {
 		t.Fatalf("of two members each was frozen, and the reader was never told:\n%s", w.Story())
 	}
 	for i := range stale {
-		if limit := watcher.DefaultStaleAfter + slow*time.Second; stale[i] > limit || live[i] > limit+slow*4*time.Second {
+		if limit := watcher.DefaultStaleAfter + hbtest.Slow*time.Second; stale[i] > limit || live[i] > limit+hbtest.Slow*4*time.Second {
 			t.Errorf("stale %v and live %v after the member froze, want stale within %v, and live soon after", stale[i], live[i], limit)
 		}
 	}

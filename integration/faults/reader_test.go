@@ -351,7 +351,7 @@ const memoryBound = 24 << 20
 func TestF29SlowReader(t *testing.T) {
 	o := ordeal{
 		steady: 3, stopping: 1, warm: either(4*time.Second, 30*time.Second), length: either(12*time.Second, time.Minute),
-		pace: either(1000/slow, 1700),
+		pace: either(1000/hbtest.Slow, 1700),
 	}
 	r, written := o.run(t)
 	for _, x := range r.readers {
@@ -370,7 +370,7 @@ func TestF29SlowReader(t *testing.T) {
 		}
 	}
 	// As prompt as before, to within what a busy machine adds to either.
-	if after > 4*before+(100*slow*time.Millisecond).Microseconds() {
+	if after > 4*before+(100*hbtest.Slow*time.Millisecond).Microseconds() {
 		t.Errorf("the other readers' p99 delay was %d us before and %d us while one stood", before, after)
 	}
 	t.Logf("F29: one of %d readers of a process stood for %v and %d events: most live heap %.1f MiB before, %.1f MiB from then on (bound: +%d MiB), resident %.1f MiB; the others' worst p99 delay %.1f ms before, %.1f ms meanwhile; all agree with the list",
@@ -382,14 +382,14 @@ func mib(bytes uint64) float64 { return float64(bytes) / (1 << 20) }
 // Ten readers stop in a process that is allowed so much memory by the kernel and not a page more, and by Go's runtime three quarters
 // of it, as a container sets both. It lives, and all of them get what adds up to the list.
 func TestF28MemoryLimit(t *testing.T) {
-	limit := 128 << 20 * slow // the race detector takes its share
-	group := memoryGroup(t, limit)
+	limit := 128 << 20 * hbtest.Slow // the race detector takes its share
+	group := newControlGroup(t, "memory", groupLimit{"memory.limit_in_bytes", limit}).folder
 	o := ordeal{
-		steady: 2, stopping: 10, warm: time.Second, length: either(8*time.Second, time.Minute), pace: either(1000/slow, 1700),
+		steady: 2, stopping: 10, warm: time.Second, length: either(8*time.Second, time.Minute), pace: either(1000/hbtest.Slow, 1700),
 		configure: func(cmd *exec.Cmd) { // it joins before it begins
 			cmd.Args = []string{"sh", "-c", `echo $$ > "$0/cgroup.procs" && exec "$1"`, group, cmd.Path}
 			cmd.Path = "/bin/sh"
-			cmd.Env = append(cmd.Env, fmt.Sprintf("GOMEMLIMIT=%d", limit/4*3/slow))
+			cmd.Env = append(cmd.Env, fmt.Sprintf("GOMEMLIMIT=%d", limit/4*3/hbtest.Slow))
 		},
 	}
 	r, written := o.run(t)
@@ -437,7 +437,7 @@ func TestF30Burst(t *testing.T) {
 	if _, err := client.Revoke(t.Context(), grant.ID); err != nil {
 		t.Fatal(err)
 	}
-	hbtest.Eventually(t, 30*slow*time.Second, "all are told down", func() bool { return w.Count(watcher.Down, everyone) >= n })
+	hbtest.Eventually(t, 30*hbtest.Slow*time.Second, "all are told down", func() bool { return w.Count(watcher.Down, everyone) >= n })
 	took := time.Since(begin)
 	seen := map[registry.Name]int{}
 	revisions := map[int64]bool{}

@@ -95,7 +95,7 @@ func TestF22AuthTokenExpires(t *testing.T) {
 		w.Event(5*time.Second, watcher.Up, hbtest.Node(2), second.Incarnation()-1)
 	}
 	for what, took := range map[string]time.Duration{"a watch": watching, "a registration": registering} {
-		if took > 2*slow*time.Second {
+		if took > 2*hbtest.Slow*time.Second {
 			t.Errorf("%s on an idle client began after %v", what, took)
 		}
 	}

@@ -43,7 +43,7 @@ func TestF18DiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	etcd.Nodes[0].Restart()
-	back := c.allValid(10 * slow * time.Second)
+	back := c.allValid(10 * hbtest.Slow * time.Second)
 	c.unharmed(w)
 	t.Logf("F18: disk full: etcd said %q and was gone; %d holders fenced %v later (TTL %v); a new registration got %q; all %d trusted again %v after the restart, same incarnations %d, downs %d",
 		refused, n, fenced.Round(time.Millisecond), ttl, err, n, back.Round(time.Millisecond), c.same(), w.Count(watcher.Down, everyone))
@@ -153,8 +153,8 @@ func TestF19NoSpaceAlarm(t *testing.T) {
 		t.Errorf("the holder under the alarm: valid %v, %+v", holds.Valid(), s)
 	}
 	makeRoom(t, etcd, admin)
-	w.Event(10*slow*time.Second, watcher.Up, hbtest.Node(3), lost)
-	back := hbtest.Eventually(t, 10*slow*time.Second, "it may act", loses.Valid)
+	w.Event(10*hbtest.Slow*time.Second, watcher.Up, hbtest.Node(3), lost)
+	back := hbtest.Eventually(t, 10*hbtest.Slow*time.Second, "it may act", loses.Valid)
 	w.Consistent()
 	t.Logf("F19: under the alarm: %d renewals, 0 fences; a death told as expired; refused: %q; can't come back: %q; back %v after the room was made",
 		s.Renewals, err, why, back.Round(time.Millisecond))

@@ -20,34 +20,34 @@ func TestF38StartedTwice(t *testing.T) {
 	for round := range rounds {
 		name := hbtest.Node(round)
 		line := registering(t, name, ttl)
-		two := []*program{start(t, etcd, line...), start(t, etcd, line...)}
+		two := []*hbtest.Program{hbtest.Start(t, etcd.Endpoints(), line...), hbtest.Start(t, etcd.Endpoints(), line...)}
 		up, _ := w.Event(15*time.Second, watcher.Up, name, 0)
-		var winner *program
+		var winner *hbtest.Program
 		select {
-		case <-two[0].over:
+		case <-two[0].Over:
 			winner = two[1]
-		case <-two[1].over:
+		case <-two[1].Over:
 			winner = two[0]
 		case <-time.After(20 * time.Second):
 			t.Fatal("both hold the name")
 		}
 		for _, p := range two {
-			if p != winner && p.ends(time.Second) != 1 {
-				t.Errorf("the second ended with %d, want 1:\n%s", p.ends(time.Second), p.said())
+			if p != winner && p.Ends(time.Second) != 1 {
+				t.Errorf("the second ended with %d, want 1:\n%s", p.Ends(time.Second), p.Said())
 			}
 		}
 		if s := hbtest.List(t, etcd.Client())[name]; s.State != registry.Up || *s.Incarnation != up.Incarnation {
 			t.Errorf("after the second was refused the first is %s", s.State)
 		}
-		third := start(t, etcd, registering(t, name, ttl, "--on-conflict", "takeover")...)
+		third := hbtest.Start(t, etcd.Endpoints(), registering(t, name, ttl, "--on-conflict", "takeover")...)
 		if cause := w.Down(15*time.Second, name, up.Incarnation); cause != "replaced" {
 			t.Errorf("cause %s, want replaced", cause)
 		}
 		w.Event(5*time.Second, watcher.Up, name, up.Incarnation)
-		if code := winner.ends(10 * time.Second); code != 1 {
-			t.Errorf("the one that was replaced ended with %d, want 1:\n%s", code, winner.said())
+		if code := winner.Ends(10 * time.Second); code != 1 {
+			t.Errorf("the one that was replaced ended with %d, want 1:\n%s", code, winner.Said())
 		}
-		third.kill()
+		third.Kill()
 	}
 	seen := map[int64]int{}
 	for _, up := range w.Sightings(watcher.Up, everyone) {

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -42,6 +43,9 @@ const (
 
 // ErrStopped is what Err delivers when the server has stopped and left no reason.
 var ErrStopped = errors.New("devserver: etcd stopped by itself")
+
+// ErrInvalid is wrapped by the refusal of a Config.
+var ErrInvalid = errors.New("invalid")
 
 // Config says what to start. Its zero value is a server on DefaultListen whose data
 // goes when it is closed.
@@ -89,6 +93,9 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := enoughFiles(); err != nil {
+		return nil, err
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
@@ -122,7 +129,7 @@ func start(ctx context.Context, cfg Config, temp bool, host, port string) (*Serv
 		case err == nil:
 			return s, nil
 		case !errors.Is(err, syscall.EADDRINUSE):
-			return nil, fmt.Errorf("devserver: start etcd: %w", err)
+			return nil, fmt.Errorf("etcd can't be started: %w", plain(err))
 		case port != "0" || try == portTries:
 			return nil, fmt.Errorf("address %s is already in use; choose another with --listen", net.JoinHostPort(host, actual))
 		}
@@ -313,16 +320,16 @@ func splitListen(listen string) (host, port string, err error) {
 	}
 	host, port, err = net.SplitHostPort(listen)
 	if err != nil {
-		return "", "", fmt.Errorf("listen address %q is not HOST:PORT: %w", listen, err)
+		return "", "", fmt.Errorf("%w: listen address %q: want HOST:PORT, as %s", ErrInvalid, listen, DefaultListen)
 	}
 	if host == "" {
 		host = "0.0.0.0"
 	}
 	if host != "localhost" && net.ParseIP(host) == nil {
-		return "", "", fmt.Errorf("listen address %q: the host must be an IP address or localhost", listen)
+		return "", "", fmt.Errorf("%w: listen address %q: the host must be an IP address or localhost", ErrInvalid, listen)
 	}
 	if _, err := net.LookupPort("tcp", port); err != nil {
-		return "", "", fmt.Errorf("listen address %q: %w", listen, err)
+		return "", "", fmt.Errorf("%w: listen address %q: the port is no number from 0 to 65535", ErrInvalid, listen)
 	}
 	return host, port, nil
 }
@@ -346,7 +353,7 @@ func freePort(ctx context.Context, host string) (string, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
-		return "", fmt.Errorf("devserver: %w", err)
+		return "", plain(err)
 	}
 	_, port, err := net.SplitHostPort(l.Addr().String())
 	return port, errors.Join(err, l.Close())
@@ -356,12 +363,12 @@ func prepareDir(dir string) (string, error) {
 	if dir == "" {
 		dir, err := os.MkdirTemp("", "hbctl-dev-") // mode 0700
 		if err != nil {
-			return "", fmt.Errorf("devserver: %w", err)
+			return "", fmt.Errorf("a temporary data directory can't be made: %w", err)
 		}
 		return dir, nil
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("devserver: data directory: %w", err)
+		return "", fmt.Errorf("data directory %s can't be made: %w; choose another with --data-dir", dir, plain(err))
 	}
 	return dir, checkUnlocked(dir)
 }
@@ -371,7 +378,7 @@ func prepareDir(dir string) (string, error) {
 func checkUnlocked(dir string) error {
 	logs, err := filepath.Glob(filepath.Join(dir, "member", "wal", "*.wal"))
 	if err != nil {
-		return fmt.Errorf("devserver: data directory: %w", err)
+		return fmt.Errorf("data directory %s: %w", dir, err)
 	}
 	for _, log := range logs {
 		lock, err := fileutil.TryLockFile(log, os.O_WRONLY, fileutil.PrivateFileMode)
@@ -379,11 +386,25 @@ func checkUnlocked(dir string) error {
 		case errors.Is(err, fileutil.ErrLocked):
 			return fmt.Errorf("data directory %s is in use by another etcd", dir)
 		case err != nil:
-			return fmt.Errorf("devserver: data directory: %w", err)
+			return fmt.Errorf("data directory %s: %w; choose another with --data-dir", dir, plain(err))
 		}
 		if err := lock.Close(); err != nil {
-			return fmt.Errorf("devserver: data directory: %w", err)
+			return fmt.Errorf("data directory %s: %w; choose another with --data-dir", dir, plain(err))
 		}
 	}
 	return nil
+}
+
+// plain leaves out of an error what is said around it already: which call failed, and on which file.
+func plain(err error) error {
+	var path *fs.PathError
+	var op *net.OpError
+	var call *os.SyscallError
+	switch {
+	case errors.As(err, &path):
+		return path.Err
+	case errors.As(err, &op) && errors.As(op.Err, &call):
+		return fmt.Errorf("nothing can listen on %s: %w; choose another address with --listen", op.Addr, call.Err)
+	}
+	return err
 }

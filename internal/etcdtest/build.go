@@ -43,10 +43,33 @@ func Binary(t testing.TB, pkg string, flags ...string) string {
 	}
 	builds.Unlock()
 	program, err := once()
+	if err == nil && strings.HasPrefix(pkg, "./") {
+		err = dependOnSources()
+	}
 	if err != nil {
 		t.Fatalf("etcdtest: build %s: %v", pkg, err)
 	}
 	return program
+}
+
+// dependOnSources lets go test see that a test is about all code of this module, of which it need not import anything: else
+// it would keep a result when the program has changed.
+func dependOnSources() error {
+	root, err := moduleRoot()
+	if err != nil {
+		return err
+	}
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != root, d.IsDir() && d.Name() == "testdata":
+			return fs.SkipDir
+		case strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go"):
+			_, err = os.Stat(path) // which is what it notes
+		}
+		return err
+	})
 }
 
 func goBuild(pkg string, flags []string) (string, error) {

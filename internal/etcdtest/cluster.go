@@ -70,10 +70,6 @@ func (m *Members) stop() {
 // Len is the number of members.
 func (m *Members) Len() int { return len(m.etcd.Members) }
 
-// Member is the i-th member as etcd's test framework sees it, to look inside: its
-// Server is the etcd server.
-func (m *Members) Member(i int) *integration.Member { return m.etcd.Members[i] }
-
 // Client returns a new client of all members.
 func (m *Members) Client() *clientv3.Client {
 	m.t.Helper()

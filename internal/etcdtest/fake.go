@@ -62,6 +62,7 @@ func Fake(t testing.TB) *FakeServer {
 	if !watchInFakeTime {
 		t.Fatal("etcd's client has renamed valCtxCh: a watch would stop the bubble's clock; mend valctx.go")
 	}
+	oneProcessor(t)
 	s := &FakeServer{t: t, dir: t.TempDir()}
 	t.Cleanup(s.Close)
 	s.Start()

@@ -18,7 +18,7 @@ import (
 func (c *Nodes) Add(args ...string) *Node {
 	c.t.Helper()
 	first := c.Nodes[0]
-	addresses := freeAddresses(c.t, 2)
+	addresses := FreeAddresses(c.t, 2)
 	node := &Node{t: c.t, name: fmt.Sprintf("node%d", len(c.Nodes)), client: addresses[0], peer: addresses[1]}
 	node.dir = filepath.Join(filepath.Dir(first.dir), node.name+"-"+filepath.Base(c.t.TempDir()))
 	if err := os.MkdirAll(node.dir, 0o700); err != nil {

@@ -117,7 +117,7 @@ func standalone(t testing.TB, program string, n int, via func(i int, peer string
 // plan lays out n nodes, with ports that are free now.
 func plan(t testing.TB, program, dir string, n int, via func(int, string) string, args []string) []*Node {
 	t.Helper()
-	addresses := freeAddresses(t, 2*n)
+	addresses := FreeAddresses(t, 2*n)
 	nodes := make([]*Node, n)
 	var members, known []string
 	for i := range nodes {
@@ -459,10 +459,10 @@ func tail(name string) string {
 	return string(text)
 }
 
-// freeAddresses finds loopback addresses that nobody listens on. They lie below the
+// FreeAddresses finds loopback addresses that nobody listens on. They lie below the
 // range from which the kernel takes the ports of outgoing connections: a client that
 // dials a killed node again and again would end up talking to itself.
-func freeAddresses(t testing.TB, n int) []string {
+func FreeAddresses(t testing.TB, n int) []string {
 	t.Helper()
 	var addresses []string
 	for tries := 0; len(addresses) < n; tries++ {

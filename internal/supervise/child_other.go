@@ -4,6 +4,7 @@ package supervise
 
 import (
 	"os"
+	"os/exec"
 	"syscall"
 )
 
@@ -23,3 +24,9 @@ func awaitEnd(int, func()) bool { return false }
 const groupIsVisible = false
 
 func onlyZombies(_, _ int) bool { return false }
+
+// startUnstoppable has nothing to do here: it is Linux that lets the forking thread wait for the exec.
+func startUnstoppable(cmd *exec.Cmd) error { return cmd.Start() }
+
+// resumeForked does not see here whom it has to resume.
+func resumeForked(int) {}

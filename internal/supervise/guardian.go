@@ -33,9 +33,9 @@ const readyTimeout = 10 * time.Second
 // any moment; what is left must not act beside it.
 type Guardian struct {
 	cmd   *exec.Cmd
-	word  *os.File // a byte on it means that all is well; its end, that this process is gone
+	word  *os.File // its end means that this process is gone
 	ready *os.File
-	ended chan struct{}
+	ended chan struct{} // closed when it has ended: after Release, or because somebody killed it
 }
 
 // StartGuardian starts a guardian, which is of use once it is Ready. Release must be called.
@@ -65,7 +65,7 @@ func startGuardian(group int) (*Guardian, error) {
 		ExtraFiles:  []*os.File{listen, tell},
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pgid: group},
 	}
-	if err := g.cmd.Start(); err != nil {
+	if err := startUnstoppable(g.cmd); err != nil {
 		word.Close()
 		ready.Close()
 		return nil, fmt.Errorf("starting a guardian: %w", cause(err))
@@ -91,12 +91,20 @@ func (g *Guardian) Ready() error {
 	return nil
 }
 
-// Ended is closed when the guardian has ended: after Release, or because somebody killed it.
-func (g *Guardian) Ended() <-chan struct{} { return g.ended }
+// What is said to a guardian.
+const (
+	wordReleased = byte(iota + 1) // all is well
+	wordForking                   // a child may be stopped before it runs its program
+	wordForked                    // it runs
+)
+
+func (g *Guardian) say(word byte) {
+	_, _ = g.word.Write([]byte{word}) // fails if it is gone, or was released
+}
 
 // Release ends the guardian, and leaves what is in its group alone. It does nothing the second time.
 func (g *Guardian) Release() {
-	_, _ = g.word.Write([]byte{1}) // fails if it is gone, or was released
+	g.say(wordReleased)
 	g.word.Close()
 	g.ready.Close()
 	<-g.ended
@@ -122,11 +130,31 @@ func Guard() int {
 	}
 	_, _ = ready.Write([]byte{1})
 	ready.Close()
-	if n, err := listen.Read(make([]byte, 1)); n == 1 && err == nil {
+	if listenUntilReleased(listen) {
 		return 0
 	}
 	_ = syscall.Kill(0, syscall.SIGKILL) // our group, and us with it: all at once, so that nothing can be started meanwhile
 	return CodeNotExecutable
+}
+
+// listenUntilReleased does what it is told until it is released, or whoever tells it is gone.
+func listenUntilReleased(words io.Reader) (released bool) {
+	settled := func() {}
+	defer func() { settled() }()
+	for word := make([]byte, 1); ; {
+		if _, err := io.ReadFull(words, word); err != nil {
+			return false
+		}
+		switch word[0] {
+		case wordReleased:
+			return true
+		case wordForking:
+			settled = resuming(os.Getppid)
+		case wordForked:
+			settled()
+			settled = func() {}
+		}
+	}
 }
 
 func isPipe(f *os.File) bool {

@@ -117,7 +117,7 @@ func startError(program string, err error) error {
 // started a child for the death of its parent.
 func (p *Process) supervise(started chan<- error) {
 	runtime.LockOSThread() // and never unlocks: the thread ends with the goroutine
-	err := p.cmd.Start()
+	err := fork(p.cmd, p.guardian)
 	if err == nil && p.group == 0 {
 		p.group = p.cmd.Process.Pid
 	}

@@ -41,6 +41,9 @@ func TestMain(m *testing.M) {
 		<-p.Done()
 		os.Exit(0)
 	}
+	if os.Getenv("SUPERVISE_STOPPED") != "" {
+		os.Exit(startStopped())
+	}
 	os.Exit(m.Run())
 }
 

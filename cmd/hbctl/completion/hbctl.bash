@@ -9,7 +9,7 @@ _hbctl() {
 			return
 		fi
 		COMPREPLY+=("$line")
-	done < <("${COMP_WORDS[0]}" __complete -- bash "$COMP_LINE" "$COMP_POINT" "${COMP_WORDS[COMP_CWORD]}" 2>/dev/null)
+	done < <("${COMP_WORDS[0]}" __complete -- bash "$COMP_LINE" "$COMP_POINT" "$2" 2>/dev/null)
 	# After "--flag=" and in BINARY/HOST the word goes on.
 	if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]]; then
 		compopt -o nospace 2>/dev/null

@@ -1,5 +1,0 @@
-//go:build !race && linux
-
-package chaos
-
-const slow = 1

@@ -1,0 +1,5 @@
+//go:build unix && !linux
+
+package supervise_test
+
+func startStopped() int { return 0 }
