@@ -3,6 +3,7 @@ package history
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 )
 
@@ -81,11 +82,16 @@ func (c *checker) fencedFirst(l *life) int64 {
 // outFor says that the holder was out of reach for so long before the end, without any contact.
 func (c *checker) outFor(l *life, length int64) bool {
 	for _, x := range l.owner.solid {
-		if x.from <= l.endAt && x.to+int64(c.o.Mended+c.o.Slack) >= l.endAt && min(x.to, l.endAt)-max(x.from, l.begin) >= length {
+		if x.from <= l.endAt && x.to+int64(c.o.Mended+c.o.Slack) >= l.endAt && min(x.to, l.endAt)-max(x.from, l.begin) >= length && !l.trustedIn(x.to, l.endAt) {
 			return true
 		}
 	}
 	return false
+}
+
+// trustedIn says that its holder was told within that time that the lease still lives: what lay before is no cause of the end.
+func (l *life) trustedIn(from, to int64) bool {
+	return slices.ContainsFunc(l.trusted, func(t *Record) bool { return t.At > from && t.At < to })
 }
 
 // frozenAt gives the freeze that a moment lies in.
