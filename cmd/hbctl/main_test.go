@@ -34,9 +34,10 @@ type suite struct{ m *testing.M }
 
 func (s suite) Run() int {
 	setGlobals()
-	if signal.Ignored(syscall.SIGINT) {
-		// go test was started in the background. What hbctl is started from here must not inherit that.
-		signal.Notify(make(chan os.Signal, 1), syscall.SIGINT)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
+		if signal.Ignored(s) { // go test was started in the background, or by nohup. What hbctl is started from here must not inherit that.
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
 	}
 	code := s.m.Run()
 	shared.close()
