@@ -9,7 +9,7 @@ type EventKind string
 const (
 	Registered  EventKind = "registered"  // the alive key is in etcd, as Event.Incarnation
 	Fenced      EventKind = "fenced"      // the process may no longer act, for Event.Err; nobody has been told that it is down
-	Trusted     EventKind = "trusted"     // the same incarnation may act again: lease renewed and key read back
+	Trusted     EventKind = "trusted"     // the same incarnation may act again: its lease is renewed, and its key was read back
 	LostKey     EventKind = "lost"        // the lease or a key is gone, for Event.Err; it is being put back
 	Unhealthy   EventKind = "unhealthy"   // the health check or the watchdog failed, for Event.Err
 	Healthy     EventKind = "healthy"     // and passed again

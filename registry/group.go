@@ -236,10 +236,10 @@ func (r *Registry) tellFence(grp *group, fence int64) {
 	}
 }
 
-// tell sends the event once for each member that is published.
+// tell sends the event once for each member that is published. Why its lease is not renewed concerns also one that is not trusted.
 func (r *Registry) tell(grp *group, e Event) {
 	for g := range grp.members {
-		if g.presence.Load() != nil {
+		if g.presence.Load() != nil || e.Kind == Quarantined && g.incarnation != 0 {
 			e.Name, e.Incarnation = g.name, g.incarnation
 			r.emit(e)
 		}

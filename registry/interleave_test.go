@@ -297,6 +297,32 @@ func TestOneRefusedNameHurtsNoOther(t *testing.T) {
 	})
 }
 
+// What can't be read can't be trusted: whoever acts on events alone is told that too, and when it is over, and hears why etcd
+// does not renew his lease meanwhile.
+func TestUnreadableIsFenced(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		p, m := r.meddled(t)
+		m.with(func(ops string, do commit) error {
+			if !strings.Contains(ops, "put ") {
+				return rpctypes.ErrPermissionDenied // as if the right to read was revoked before the keys were watched
+			}
+			return do()
+		})
+		g := p.register(t, "vol/node1", 10*time.Second)
+		was := g.Incarnation()
+		trusted := g.Trusted()
+		time.Sleep(3 * time.Second)
+		if trusted.Err() == nil || p.count(registry.Fenced) != 1 || !errors.Is(p.last(registry.Fenced).Err, rpctypes.ErrPermissionDenied) {
+			t.Errorf("trusted until %v, told of %d fences, the last for %v", context.Cause(trusted), p.count(registry.Fenced), p.last(registry.Fenced).Err)
+		}
+		m.with(undisturbed)
+		wait(t, 5*time.Second, "trusted again", g.Valid)
+		if g.Incarnation() != was || p.count(registry.Registered) != 1 || p.count(registry.Trusted) != 1 || p.last(registry.Trusted).Incarnation != was {
+			t.Errorf("incarnation %d after %d, told %d times that it is registered, %d times that it is trusted", g.Incarnation(), was, p.count(registry.Registered), p.count(registry.Trusted))
+		}
+	})
+}
+
 // A foreign record that fills the value up must keep nobody from writing his own.
 func TestRecordFilledUpByOthers(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {

@@ -37,6 +37,7 @@ type state struct {
 
 	incarnation int64 // of the alive key that is ours; 0: none
 	last        int64 // last incarnation that was ours: an eviction up to it ends the registration
+	told        int64 // last incarnation that was told to be registered
 	base        base
 	recordRev   int64
 	recordOld   []byte // its value, as far as it was read or written; nil, of a record that is there: what base says, see oldRecord

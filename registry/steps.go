@@ -105,8 +105,7 @@ func (r *Registry) submitRead(g *Registration) {
 		if err != nil {
 			g.verify = g.verify || wanted
 			if lease.Judge(err) == lease.Refused {
-				g.vanish(err) // what can't be read can't be trusted, and must not hold up the others on the lease
-				r.confirmed(g)
+				r.unreadable(g, err)
 			}
 			r.failed(g, err)
 			return
@@ -122,6 +121,16 @@ func (r *Registry) submitRead(g *Registration) {
 			r.confirmed(g)
 		}
 	})
+}
+
+// unreadable ends the trusted period: what can't be read can't be trusted, and must not hold up the others on the lease.
+func (r *Registry) unreadable(g *Registration, why error) {
+	was := g.presence.Load() != nil
+	g.vanish(why)
+	if was {
+		r.emit(Event{Name: g.name, Kind: Fenced, Incarnation: g.incarnation, Err: why})
+	}
+	r.confirmed(g)
 }
 
 // submitPut writes record and alive key, if nobody else did meanwhile.
@@ -203,11 +212,17 @@ func (r *Registry) published(g *Registration, grp *group, rec *Record, out outco
 	}
 }
 
-// begin starts an incarnation.
+// begin starts an incarnation, or the trust in one that could not be read meanwhile.
 func (r *Registry) begin(g *Registration, incarnation int64) {
-	g.incarnation, g.last = incarnation, incarnation
+	kind, again := Registered, g.told == incarnation
+	if again {
+		kind = Trusted
+	}
+	g.incarnation, g.last, g.told = incarnation, incarnation, incarnation
 	g.appear(&presence{incarnation: incarnation, lease: g.group.lease, since: time.Now()})
-	r.emit(Event{Name: g.name, Kind: Registered, Incarnation: incarnation})
+	if !again || g.group.lease.Valid() { // or the lease tells of it, when it is trusted again
+		r.emit(Event{Name: g.name, Kind: kind, Incarnation: incarnation})
+	}
 	r.watch.add(g)
 	r.confirmed(g)
 	if g.joining {
