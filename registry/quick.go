@@ -49,19 +49,15 @@ func (q *quick) text() []byte {
 	if q.take('"'); q.stuck {
 		return nil
 	}
-	for i, c := range q.rest {
-		switch {
-		case c == '"':
-			s := q.rest[:i]
-			q.rest = q.rest[i+1:]
-			return s
-		case c < ' ' || c == '\\' || c > '~':
-			q.fail()
-			return nil
-		}
+	// A quote that is escaped comes after a backslash, and is found to be that.
+	end := bytes.IndexByte(q.rest, '"')
+	if end < 0 || !plain(q.rest[:end]) {
+		q.fail()
+		return nil
 	}
-	q.fail()
-	return nil
+	s := q.rest[:end]
+	q.rest = q.rest[end+1:]
+	return s
 }
 
 // like takes a string that is likely the one given: then no copy is made.

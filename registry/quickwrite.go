@@ -62,11 +62,9 @@ func (w *quickWriter) name(name string) {
 
 // text writes plain ASCII that nothing has to be done to.
 func (w *quickWriter) text(s string) {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			w.ok = false
-			return
-		}
+	if !plain(s) {
+		w.ok = false
+		return
 	}
 	w.b = append(append(append(w.b, '"'), s...), '"')
 }
