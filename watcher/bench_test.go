@@ -55,6 +55,7 @@ func BenchmarkFold(b *testing.B) {
 	for _, n := range []int{1000, 10_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			r, s := testRules(registry.Filter{}), crowd(n)
+			r.scratch = &scratch{} // as of a session
 			view := s.view(r)
 			alive := s.kvs[testKeys.Alive(name(7))]
 			b.ReportAllocs()
@@ -66,6 +67,31 @@ func BenchmarkFold(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkFoldUpdate measures a record written anew with something else in it, told and taken.
+func BenchmarkFoldUpdate(b *testing.B) {
+	r, s := testRules(registry.Filter{}), crowd(1000)
+	r.scratch = &scratch{}
+	view := s.view(r)
+	var records [2]write
+	for i := range records {
+		records[i] = putRecord(name(7), func(r *registry.Record) {
+			r.CreatedAt, r.UpdatedAt = time.Unix(1_700_000_000, 123456789).UTC(), time.Unix(1_700_000_000, 123456789).UTC()
+			r.Labels = map[string]string{"rack": fmt.Sprint(i)}
+			r.Endpoints = []string{"http://10.0.0.1:8776"}
+		})
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		b.StopTimer()
+		events := s.txn(records[i%2])
+		b.StartTimer()
+		step := r.fold(view, s.rev, events, true)
+		if view.apply(&step.patch); len(step.events) != 1 {
+			b.Fatal(tell(step.events))
+		}
 	}
 }
 

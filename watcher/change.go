@@ -90,7 +90,7 @@ func (c *change) events(keys registry.Keys, out []Event) []Event {
 	if c.row = c.is; c.after != c.seen {
 		c.row = c.seen.Service()
 	}
-	out = append(out, c.presence()...)
+	out = c.presence(out)
 	wasRow, isRow := c.before.Listed(), c.after.Listed()
 	if c.is.State == registry.Down {
 		isRow = c.seen.Listed() // it is believed in no longer
@@ -114,34 +114,34 @@ func (c *change) events(keys registry.Keys, out []Event) []Event {
 
 // presence tells ends and begins. An up and a down alternate, and every incarnation that was told up gets exactly one down, or is
 // the previous one of a cleared: from here, and from nowhere else. What a force hides is told as updated.
-func (c *change) presence() []Event {
+func (c *change) presence(out []Event) []Event {
 	b, a := c.before, c.after
 	wasUp, isUp := c.was.State == registry.Up, c.is.State == registry.Up
 	same := b.Present() == a.Present() && (!a.Present() || a.Alive.Rev == b.Alive.Rev)
 	gone := a != c.seen // believed in, but not there
 	switch {
 	case wasUp && isUp && gone && b.Alive.Rev == c.known.Alive.Rev:
-		return []Event{c.suspect()}
+		return append(out, c.suspect())
 	case wasUp && isUp && same:
-		return nil
+		return out
 	case wasUp && isUp && c.returned:
-		return []Event{c.cleared()}
+		return append(out, c.cleared())
 	case wasUp && isUp:
-		return []Event{c.down(), c.up()}
+		return append(out, c.down(), c.up())
 	case wasUp && (gone || a.Present() && !same): // gone or replaced, and forced down in the same breath or before it was known
 		hidden := c.hidden()
 		if !gone {
 			hidden.Cause, hidden.CauseReason = nil, nil // the down tells it
 		}
-		return []Event{c.down(), hidden}
+		return append(out, c.down(), hidden)
 	case wasUp:
-		return []Event{c.down()}
+		return append(out, c.down())
 	case isUp:
-		return []Event{c.up()}
+		return append(out, c.up())
 	case !same:
-		return []Event{c.hidden()}
+		return append(out, c.hidden())
 	}
-	return nil
+	return out
 }
 
 func (c *change) up() Event {

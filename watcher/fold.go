@@ -22,6 +22,8 @@ type step struct {
 	events []Event // sorted by name
 	patch  patch   // how the view moves when the reader has taken the events
 
+	foreign []Event // warnings of keys that are none of ours, to be told last
+
 	scratch *scratch
 }
 
@@ -39,38 +41,52 @@ func (r rules) step(revision int64) step {
 // happened.
 func (r rules) fold(v *View, revision int64, events []*mvccpb.Event, live bool) step {
 	s := r.step(revision)
+	if len(events) == 1 { // nearly always
+		if name, c := s.change(r, v, events[0], nil); c != nil {
+			s.add(r, v, name, c, change{revision: revision, live: live})
+		}
+		s.events = append(s.events, s.foreign...)
+		return s
+	}
 	after := make(map[registry.Name]*cell, len(events))
-	var foreign []Event
 	for _, ev := range events {
-		family, name, err := r.keys.Parse(ev.Kv.Key)
-		if err != nil {
-			if w, told := s.patch.stray(v, string(ev.Kv.Key), ev.Type == mvccpb.Event_PUT, err.Error()); told {
-				foreign = append(foreign, w)
-			}
-			continue
-		}
-		if !r.selection.covers(name) {
-			continue
-		}
-		c := after[name]
-		if c == nil {
-			c = &cell{}
-			if known := v.cells[name]; known != nil {
-				*c = *known
-			}
+		if name, c := s.change(r, v, ev, after); c != nil {
 			after[name] = c
-		}
-		if ev.Type == mvccpb.Event_PUT {
-			c.put(family, ev.Kv)
-		} else {
-			c.delete(family)
 		}
 	}
 	for _, name := range sortedNames(after) {
 		s.add(r, v, name, after[name], change{revision: revision, live: live})
 	}
-	s.events = append(s.events, foreign...)
+	s.events = append(s.events, s.foreign...)
 	return s
+}
+
+// change takes over what became of one key, and gives what its name holds then, unless nothing of it is told. What other keys of the
+// revision made of the name is in after.
+func (s *step) change(r rules, v *View, ev *mvccpb.Event, after map[registry.Name]*cell) (registry.Name, *cell) {
+	family, name, err := r.keys.Parse(ev.Kv.Key)
+	if err != nil {
+		if w, told := s.patch.stray(v, string(ev.Kv.Key), ev.Type == mvccpb.Event_PUT, err.Error()); told {
+			s.foreign = append(s.foreign, w)
+		}
+		return registry.Name{}, nil
+	}
+	if !r.selection.covers(name) {
+		return registry.Name{}, nil
+	}
+	c := after[name]
+	if c == nil {
+		c = &cell{}
+		if known := v.cells[name]; known != nil {
+			*c = *known
+		}
+	}
+	if ev.Type == mvccpb.Event_PUT {
+		c.put(family, ev.Kv)
+	} else {
+		c.delete(family)
+	}
+	return name, c
 }
 
 // confirm tells the downs of suspects whose window is over. What is there does not change.

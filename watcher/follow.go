@@ -118,36 +118,41 @@ func (s *session) created(ctx context.Context, st *stream) error {
 
 // listen tells what comes, and asks for a sign of life when nothing does.
 func (s *session) listen(ctx context.Context, st *stream) error {
-	silence := time.NewTimer(s.cfg.StaleAfter)
-	defer silence.Stop()
-	ask := time.NewTicker(s.askEvery())
-	defer ask.Stop()
+	silence := newAlarm(s.cfg.StaleAfter)
+	defer silence.stop()
+	ask := newAlarm(s.askEvery())
+	defer ask.stop()
 	confirming := newConfirmation(ctx, s, st)
 	defer confirming.stop()
-	for {
+	for word := time.Now(); ; {
 		confirming.advance(time.Now())
 		select {
 		case response, open := <-st.responses:
 			if !open {
 				return fmt.Errorf("watching: %w", st.err)
 			}
-			silence.Reset(s.cfg.StaleAfter)
+			word = time.Now()
 			catchingUp := !s.synced
 			if err := s.take(ctx, response); err != nil {
 				return err
 			}
 			confirming.word()
 			if catchingUp && s.synced {
-				ask.Reset(s.askEvery())
+				ask.reset(s.askEvery())
 			}
-		case <-ask.C:
+		case <-ask.rings:
 			st.ask()
+			ask.reset(s.askEvery())
 		case <-confirming.timer.C:
 			confirming.wake()
 		case answer := <-confirming.answers:
 			confirming.take(answer, time.Now())
-		case <-silence.C:
-			return errSilent
+		case <-silence.rings:
+			left := s.cfg.StaleAfter - time.Since(word)
+			if left <= 0 {
+				return errSilent
+			}
+			silence.reset(left)
 		case <-ctx.Done():
 			return ctx.Err()
 		}

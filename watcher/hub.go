@@ -100,6 +100,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	running.Go(func() { s.run(ctx, Now()) })
 	defer running.Wait()
 	defer cancel()
+	defer s.queue.leave()
 	for {
 		it, err := s.queue.next(ctx)
 		if ctx.Err() != nil {

@@ -46,9 +46,12 @@ func newInquiry(client leases) *inquiry {
 
 // about starts to ask about the leases that the events name; nil for none.
 func (q *inquiry) about(ctx context.Context, events []Event) *question {
-	ids := make(map[int64]bool)
+	var ids map[int64]bool // most batches ask nothing
 	for i := range events {
 		if id := events[i].lease; id != 0 {
+			if ids == nil {
+				ids = make(map[int64]bool)
+			}
 			ids[id] = true
 		}
 	}

@@ -42,8 +42,12 @@ type queue struct {
 	wake       chan struct{} // something changed for the reader
 	drained    chan struct{} // everything was taken
 
+	overdue *alarm // of the reader, for when contact is lost; nil: not needed yet
+	watched bool   // it is set
+
 	mu     sync.Mutex
-	items  []item
+	items  []item // those before head are gone
+	head   int
 	events int
 	bytes  int
 	end    error // why the stream is over
@@ -67,6 +71,11 @@ func newQueue(staleAfter time.Duration, l limits) *queue {
 func (q *queue) put(it item) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if len(q.items) == cap(q.items) && q.head > len(q.items)/2 { // or a reader who is always a little behind would make it grow for ever
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
 	q.items = append(q.items, it)
 	q.events += it.weight()
 	q.bytes += it.bytes
@@ -84,7 +93,7 @@ func (q *queue) full() bool {
 func (q *queue) empty() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.items) == 0
+	return q.head == len(q.items)
 }
 
 // heard notes a word from etcd.
@@ -169,19 +178,37 @@ func (it *item) complete(ctx context.Context) error {
 
 // await waits until something changes, or for as long as etcd may still be silent.
 func (q *queue) await(ctx context.Context, patience time.Duration) error {
-	var overdue <-chan time.Time
-	if patience > 0 {
-		timer := time.NewTimer(patience)
-		defer timer.Stop()
-		overdue = timer.C
+	if patience > 0 && !q.watched { // when it rings, what is left is waited for: contact is only ever later than it was
+		q.watched = true
+		if q.overdue == nil {
+			q.overdue = newAlarm(patience)
+		} else {
+			q.overdue.reset(patience)
+		}
 	}
 	select {
 	case <-q.wake:
-	case <-overdue:
+	case <-q.rings():
+		q.watched = false
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	return nil
+}
+
+// rings gives what tells that contact may be lost; nil before that is waited for.
+func (q *queue) rings() <-chan struct{} {
+	if q.overdue == nil {
+		return nil
+	}
+	return q.overdue.rings
+}
+
+// leave is said by the reader when he wants no more.
+func (q *queue) leave() {
+	if q.overdue != nil {
+		q.overdue.stop()
+	}
 }
 
 // take gives what is there to tell, else how long to wait until contact counts as lost; 0 for ever.
@@ -192,14 +219,14 @@ func (q *queue) take() (it item, found bool, patience time.Duration, err error) 
 		q.stale = false
 		return item{batch: Batch{Kind: Live, ObservedAt: time.Now()}}, true, 0, nil
 	}
-	if len(q.items) > 0 {
-		it = q.items[0]
-		q.items[0] = item{}
-		q.items = q.items[1:]
+	if q.head < len(q.items) {
+		it = q.items[q.head]
+		q.items[q.head] = item{}
+		q.head++
 		q.events -= it.weight()
 		q.bytes -= it.bytes
-		if len(q.items) == 0 {
-			q.items = nil
+		if q.head == len(q.items) {
+			q.clear()
 			signal(q.drained)
 		}
 		return it, true, 0, nil
@@ -218,6 +245,17 @@ func (q *queue) take() (it item, found bool, patience time.Duration, err error) 
 	}
 	q.stale, q.lost = true, q.contact
 	return item{batch: Batch{Kind: Stale, ObservedAt: time.Now(), Since: q.contact, Reason: q.why()}}, true, 0, nil
+}
+
+// keptItems is how much room an empty queue keeps for the next.
+const keptItems = 64
+
+// clear makes the queue, of which everything was taken, begin at its front again.
+func (q *queue) clear() {
+	q.head, q.items = 0, q.items[:0]
+	if cap(q.items) > keptItems {
+		q.items = nil
+	}
 }
 
 // why gives the reason for the silence, as far as it is known.

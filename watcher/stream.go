@@ -21,12 +21,16 @@ type stream struct {
 	running   sync.WaitGroup
 }
 
+// ahead is how many messages are read before they are asked for, so that at full speed each need not wait for the other side. It is few:
+// behind a backlog one may tell of a thousand revisions.
+const ahead = 4
+
 // openStream asks for everything in the range from the revision on. It returns at once; the first response says that the
 // watch began. The caller must close the stream.
 func openStream(ctx context.Context, conn grpc.ClientConnInterface, begin, end string, revision int64) *stream {
 	// Without a leader a member would go on serving an old state as if nothing had happened.
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
-	s := &stream{cancel: cancel, responses: make(chan *pb.WatchResponse)}
+	s := &stream{cancel: cancel, responses: make(chan *pb.WatchResponse, ahead)}
 	s.running.Go(func() {
 		defer close(s.responses)
 		s.err = etcdError(s.receive(ctx, conn, &pb.WatchCreateRequest{

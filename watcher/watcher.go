@@ -80,6 +80,7 @@ func (w *Watcher) watch(ctx context.Context, from Position, yield func(Batch, er
 	running.Go(func() { s.run(ctx, from) })
 	defer running.Wait()
 	defer cancel()
+	defer s.queue.leave()
 	m := &moves{tell: w.cfg.OnMove}
 	for {
 		it, err := s.queue.next(ctx)
