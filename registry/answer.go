@@ -5,12 +5,8 @@ import (
 	"fmt"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"google.golang.org/grpc/encoding"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
-
-	_ "google.golang.org/grpc/encoding/proto" // the codec of everything but answers
 )
 
 // answer is a TxnResponse, of which no more is decoded than is asked for: that a put was done says nothing, and to make messages of it
@@ -136,17 +132,4 @@ func (m *message) outcome(o *op, revision int64) error {
 	}
 	o.outcome = o.keys.result(m.succeeded, revision, full.Responses)
 	return nil
-}
-
-// answerCodec leaves answers as they came.
-type answerCodec struct{ encoding.CodecV2 }
-
-func newAnswerCodec() answerCodec { return answerCodec{encoding.GetCodecV2("proto")} }
-
-func (c answerCodec) Unmarshal(data mem.BufferSlice, v any) error {
-	if a, ok := v.(*answer); ok {
-		a.raw = data.Materialize()
-		return nil
-	}
-	return c.CodecV2.Unmarshal(data, v)
 }

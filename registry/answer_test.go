@@ -8,6 +8,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 )
@@ -17,13 +18,13 @@ func drawOp(t *rapid.T, i int) (*op, *pb.TxnResponse) {
 	k := Keys{prefix: DefaultPrefix}.of(Name{Binary: "vol", Host: fmt.Sprint(i)})
 	o := &op{keys: k, read: rapid.Bool().Draw(t, "read"), elseRead: rapid.Bool().Draw(t, "else read")}
 	if rapid.Bool().Draw(t, "compares") {
-		o.compare = []comparison{{k.alive, rapid.Int64Range(0, 9).Draw(t, "alive")}, {k.record, rapid.Int64Range(0, 9).Draw(t, "record")}}
+		o.compare = []comparison{{k.alive, rapid.Int64().Draw(t, "alive")}, {k.record, rapid.Int64Range(0, 9).Draw(t, "record")}}
 	}
 	if rapid.Bool().Draw(t, "puts a record") {
-		o.record = []byte("record")
+		o.record = rapid.SliceOfN(rapid.Byte(), 0, 300).Draw(t, "record")
 	}
 	if rapid.Bool().Draw(t, "puts a holder") {
-		o.holder, o.lease = []byte("holder"), 7
+		o.holder, o.lease = []byte("holder"), clientv3.LeaseID(rapid.Int64().Draw(t, "lease"))
 	}
 	o.remove = rapid.Bool().Draw(t, "removes")
 	resp := &pb.TxnResponse{Succeeded: rapid.Bool().Draw(t, "succeeded")}
@@ -103,29 +104,39 @@ func TestAnswersOfTooFew(t *testing.T) {
 	}
 }
 
-// What a request is made of in one piece is what it would be, message by message.
+// What goes over the wire is what etcd's own messages would be, and just as long as it was said to be.
 func TestRequests(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var batch []*op
-		var want []*pb.TxnRequest
-		for i := range rapid.IntRange(1, 5).Draw(t, "ops") {
+		want := &pb.TxnRequest{}
+		count := rapid.IntRange(1, 5).Draw(t, "ops")
+		for i := range count {
 			o, _ := drawOp(t, i)
-			batch, want = append(batch, o), append(want, plainRequest(o))
-		}
-		got := request(batch)
-		if len(batch) == 1 {
-			if !proto.Equal(got, want[0]) {
-				t.Fatalf("got\n%v, want\n%v", got, want[0])
+			o.bytes = o.size()
+			if n := proto.Size(plainRequest(o)); o.bytes != n {
+				t.Fatalf("%d bytes, want %d", o.bytes, n)
 			}
-			return
-		}
-		if len(got.Success) != len(want) || len(got.Compare)+len(got.Failure) != 0 {
-			t.Fatalf("%v of %d", got, len(want))
-		}
-		for i, one := range got.Success {
-			if !proto.Equal(one.GetRequestTxn(), want[i]) {
-				t.Fatalf("op %d is\n%v, want\n%v", i, one.GetRequestTxn(), want[i])
+			batch = append(batch, o)
+			if count == 1 {
+				want = plainRequest(o)
+				break
 			}
+			want.Success = append(want.Success, &pb.RequestOp{Request: &pb.RequestOp_RequestTxn{RequestTxn: plainRequest(o)}})
+		}
+		data, err := newTxnCodec().Marshal(request{batch})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer data.Free()
+		if n := (request{batch}).size(); data.Len() != n {
+			t.Fatalf("%d bytes, said to be %d", data.Len(), n)
+		}
+		got := &pb.TxnRequest{}
+		if err := proto.Unmarshal(data.Materialize(), got); err != nil {
+			t.Fatal(err)
+		}
+		if !proto.Equal(got, want) {
+			t.Fatalf("got\n%v, want\n%v", got, want)
 		}
 	})
 }

@@ -11,12 +11,12 @@ import (
 func (s *state) compose(now time.Time, ttl time.Duration) *Record {
 	rec := s.composeUnlabelled(now, ttl)
 	rec.Labels = s.in.labelSet()
-	return rec
+	return &rec
 }
 
 // composeUnlabelled leaves the labels out, for who can do without a map of them.
-func (s *state) composeUnlabelled(now time.Time, ttl time.Duration) *Record {
-	rec := &Record{
+func (s *state) composeUnlabelled(now time.Time, ttl time.Duration) Record {
+	rec := Record{
 		Schema: Schema, Binary: s.name.Binary, Host: s.name.Host, Zone: s.in.zone, Endpoints: s.in.endpoints,
 		TTLSeconds: int64(ttl / time.Second), CreatedAt: stamp(now), UpdatedAt: stamp(now),
 	}
@@ -58,15 +58,16 @@ func encodeOwn(rec *Record) ([]byte, error) {
 	return value, err
 }
 
-// composeText gives a record and its text. The labels are in the text alone.
-func (s *state) composeText(now time.Time, ttl time.Duration) (*Record, []byte, error) {
+// composeText gives the text of a record, and what of it is kept. The record itself is made nowhere else than on the stack, if it can be.
+func (s *state) composeText(now time.Time, ttl time.Duration) (base, []byte, error) {
 	rec := s.composeUnlabelled(now, ttl)
-	if text, ok := quickWrite(rec, s.in.labels); ok && len(text) <= MaxValueBytes {
-		return rec, text, nil
+	if text, ok := quickWrite(&rec, s.in.labels); ok && len(text) <= MaxValueBytes {
+		return baseOf(&rec), text, nil
 	}
-	rec.Labels = s.in.labelSet()
-	text, err := encodeOwn(rec)
-	return rec, text, err
+	whole := rec
+	whole.Labels = s.in.labelSet()
+	text, err := encodeOwn(&whole)
+	return baseOf(&whole), text, err
 }
 
 // oldRecord gives the value of the record as it is in etcd, as far as that is known. Of one of ours no text is kept: it would be a
@@ -120,9 +121,9 @@ func (s *state) inherit(old *Record) {
 func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 
 // holder gives the value of the alive key for a new incarnation.
-func (r *Registry) holder(g *Registration, now time.Time) *Holder {
+func (r *Registry) holder(g *Registration, now time.Time) Holder {
 	p := r.cfg.Process
-	return &Holder{
+	return Holder{
 		Schema: Schema, Registration: g.id.String(), PID: p.PID, ProcessStart: p.Start,
 		MachineID: p.MachineID, BootID: p.BootID, PIDNamespace: p.PIDNamespace, Since: stamp(now),
 	}

@@ -239,7 +239,11 @@ func (r *Registry) tellFence(grp *group, fence int64) {
 // tell sends the event once for each member that is published. Why its lease is not renewed concerns also one that is not trusted.
 func (r *Registry) tell(grp *group, e Event) {
 	for g := range grp.members {
-		if g.presence.Load() != nil || e.Kind == Quarantined && g.incarnation != 0 {
+		switch {
+		case g.presence.Load() == nil && (e.Kind != Quarantined || g.incarnation == 0 || g.ending != nil):
+		case e.Kind == Fenced && g.fenced: // told already, when it could not be read
+		default:
+			g.fenced = e.Kind == Fenced || g.fenced && e.Kind != Trusted
 			e.Name, e.Incarnation = g.name, g.incarnation
 			r.emit(e)
 		}

@@ -32,8 +32,8 @@ func (m *meddler) with(f func(ops string, do commit) error) { m.meddle.Store(&f)
 
 // intercept is the client's.
 func (m *meddler) intercept(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	txn, ok := req.(*pb.TxnRequest)
-	if !ok {
+	txn := registry.TxnOf(req)
+	if txn == nil {
 		return invoke(ctx, method, req, reply, conn, opts...)
 	}
 	do := func() error { return invoke(context.WithoutCancel(ctx), method, req, reply, conn, opts...) }
@@ -319,6 +319,47 @@ func TestUnreadableIsFenced(t *testing.T) {
 		wait(t, 5*time.Second, "trusted again", g.Valid)
 		if g.Incarnation() != was || p.count(registry.Registered) != 1 || p.count(registry.Trusted) != 1 || p.last(registry.Trusted).Incarnation != was {
 			t.Errorf("incarnation %d after %d, told %d times that it is registered, %d times that it is trusted", g.Incarnation(), was, p.count(registry.Registered), p.count(registry.Trusted))
+		}
+	})
+}
+
+// A fence is told once, whatever ends the trust first: the lease, or that its key may not be read when the lease is renewed again.
+func TestFenceIsToldOnce(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		p, m := r.meddled(t)
+		g := p.register(t, "vol/node1", 10*time.Second)
+		time.Sleep(3 * time.Second) // its keys are watched, and were read
+		r.server.Stop()
+		time.Sleep(15 * time.Second)
+		m.with(func(ops string, do commit) error {
+			if !strings.Contains(ops, "put ") {
+				return rpctypes.ErrPermissionDenied
+			}
+			return do()
+		})
+		r.server.Start()
+		time.Sleep(3 * time.Second)
+		if g.Valid() || p.count(registry.Fenced) != 1 {
+			t.Errorf("valid %v, told of %d fences", g.Valid(), p.count(registry.Fenced))
+		}
+		m.with(undisturbed)
+		wait(t, 5*time.Second, "trusted again", g.Valid)
+		if p.count(registry.Trusted) != 1 || p.count(registry.Registered) != 1 {
+			t.Errorf("told %d times that it is trusted, %d times that it is registered", p.count(registry.Trusted), p.count(registry.Registered))
+		}
+	})
+}
+
+// A store that begins anew counts anew: that an incarnation has the number of one before does not make it the same.
+func TestSameNumberInAnotherStore(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		p := r.process(t)
+		g := p.register(t, "vol/node1", 10*time.Second)
+		was := g.Incarnation()
+		r.server.Wipe()
+		wait(t, time.Minute, "registered again", func() bool { return p.count(registry.Registered) == 2 && g.Valid() })
+		if g.Incarnation() != was || p.count(registry.Trusted) != 0 {
+			t.Errorf("incarnation %d after %d, told %d times that it is trusted", g.Incarnation(), was, p.count(registry.Trusted))
 		}
 	})
 }

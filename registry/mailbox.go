@@ -1,6 +1,9 @@
 package registry
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // mailbox carries work to whoever is at the state of a Registry: one at a time, in the order of posting. Posting never blocks, so
 // it is safe from callbacks that hold somebody else's lock.
@@ -62,11 +65,12 @@ func (m *mailbox) doAll() {
 	if m.closed {
 		return
 	}
-	work := m.take()
+	work, done := m.take(), 0
+	defer func() { m.giveBack(work, done) }()
 	for _, f := range work {
+		done++
 		f()
 	}
-	m.giveBack(work)
 }
 
 func (m *mailbox) add(f func()) {
@@ -90,12 +94,17 @@ func (m *mailbox) take() []func() {
 	return work
 }
 
-func (m *mailbox) giveBack(work []func()) {
-	if cap(work) > mostSpare {
-		return
-	}
-	clear(work)
+// giveBack keeps the room for the next. What was not done, because a callback of the application panicked in somebody's Register, who may
+// go on, is left for the loop.
+func (m *mailbox) giveBack(work []func(), done int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.spare = work[:0]
+	if rest := work[done:]; len(rest) > 0 {
+		m.queue = append(slices.Clone(rest), m.queue...)
+		m.signal()
+	}
+	if cap(work) <= mostSpare {
+		clear(work)
+		m.spare = work[:0]
+	}
 }

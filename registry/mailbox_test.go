@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -79,5 +80,49 @@ func TestMailboxFromWithin(t *testing.T) {
 	m.doPosted()
 	if len(told) != 2 || told[1] != "second" {
 		t.Errorf("done: %v", told)
+	}
+}
+
+// A callback of the application that panics, in the Register of somebody who goes on all the same, takes no work of others with it.
+func TestMailboxAfterAPanic(t *testing.T) {
+	m := newMailbox()
+	var did []int
+	m.add(func() { did = append(did, 1) })
+	m.add(func() { panic("of the application") })
+	m.add(func() { did = append(did, 2) })
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		m.do(func() { did = append(did, 3) })
+	}()
+	select {
+	case <-m.wake:
+	default:
+		t.Error("the loop is not woken")
+	}
+	m.post(func() { did = append(did, 4) })
+	m.doPosted()
+	if !slices.Equal(did, []int{1, 2, 3, 4}) {
+		t.Errorf("done: %v", did)
+	}
+}
+
+// The same of the answers of one transaction.
+func TestAnswersAfterAPanic(t *testing.T) {
+	r := &Registry{mail: newMailbox()}
+	told := 0
+	good, bad := &op{}, &op{}
+	good.answered = func(outcome, error) { told++ }
+	bad.answered = func(outcome, error) { panic("of the application") }
+	func() {
+		defer func() { _ = recover() }()
+		r.answered([]*op{good, bad, good, good})
+	}()
+	r.mail.doPosted()
+	if told != 3 {
+		t.Errorf("%d of 3 told", told)
 	}
 }

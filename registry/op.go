@@ -21,7 +21,7 @@ type op struct {
 
 	elseRead bool // read the three keys if one does not hold
 
-	bytes    int                  // see size
+	bytes    int                  // see size; set when it is submitted
 	answered func(outcome, error) // called once, on the registry's loop
 	outcome  outcome
 	err      error
@@ -64,25 +64,6 @@ func (k Keys) of(n Name) nameKeys {
 		return all[begin:len(all):len(all)]
 	}
 	return nameKeys{alive: next(FamilyAlive), record: next(FamilyRecord), admin: next(FamilyAdmin)}
-}
-
-// size estimates what the op adds to a request, a little too high. Names may have 253 bytes, so the keys weigh.
-func (o *op) size() int {
-	const framing = 48
-	n := len(o.record) + len(o.holder) + framing
-	for i := range o.compare {
-		n += len(o.compare[i].key) + framing
-	}
-	reads := 0
-	for _, does := range [...]struct {
-		it   bool
-		keys int
-	}{{o.record != nil, 1}, {o.holder != nil, 1}, {o.remove, 1}, {o.read, 3}, {o.elseRead, 3}} {
-		if does.it {
-			reads += does.keys
-		}
-	}
-	return n + reads*(max(len(o.keys.record), len(o.keys.alive))+framing)
 }
 
 // result reads what etcd answered to the op.

@@ -20,7 +20,8 @@ const (
 	maxBatch = 120
 	// maxBatchBytes keeps a batch below etcd's default --max-request-bytes of 1.5 MiB.
 	maxBatchBytes = 1 << 20
-	// committers is how many transactions are under way at once: while one waits for the disk the next one gathers.
+	// committers is how many transactions are under way at once, beside what is committed by whoever got a lease, see help: while one
+	// waits for the disk the next one gathers. More of them bring no more.
 	committers = 2
 	// commitTimeout bounds one transaction. What did not answer by then may still be committed: that is settled by reading.
 	commitTimeout = 3 * time.Second
@@ -41,7 +42,7 @@ func newQueue(conn grpc.ClientConnInterface, answered func([]*op)) *queue {
 	return &queue{
 		conn: conn, answered: answered, some: make(chan struct{}, committers),
 		options: []grpc.CallOption{
-			grpc.ForceCodecV2(newAnswerCodec()),
+			grpc.ForceCodecV2(newTxnCodec()),
 			grpc.MaxCallRecvMsgSize(math.MaxInt32), // what is read may be larger than the 4 MiB that gRPC takes by itself
 		},
 	}
@@ -50,8 +51,13 @@ func newQueue(conn grpc.ClientConnInterface, answered func([]*op)) *queue {
 func (q *queue) submit(o *op) {
 	o.bytes = o.size()
 	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.items) == cap(q.items) && q.head > len(q.items)/2 { // or one that is never empty would grow for ever
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
 	q.items = append(q.items, o)
-	q.mu.Unlock()
 }
 
 // flush lets the committers see what was submitted. It is called once all that is due now is submitted, so that it goes out
@@ -105,7 +111,7 @@ func (q *queue) next() []*op {
 	bytes, n := 0, 0
 	waiting := q.items[q.head:]
 	for _, o := range waiting[:min(len(waiting), maxBatch)] {
-		bytes += o.bytes
+		bytes += o.nested()
 		if n > 0 && bytes > maxBatchBytes {
 			break
 		}
@@ -132,6 +138,7 @@ func (q *queue) commit(ctx context.Context, batch []*op) {
 	if parts := divide(batch, err); len(parts) > 1 {
 		for _, part := range parts {
 			q.commit(ctx, part)
+			q.flush() // what comes of it need not wait for the other parts
 		}
 		return
 	}
@@ -173,7 +180,7 @@ func (q *queue) send(ctx context.Context, batch []*op) error {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	a := &answer{}
-	if err := q.conn.Invoke(ctx, pb.KV_Txn_FullMethodName, request(batch), a, q.options...); err != nil {
+	if err := q.conn.Invoke(ctx, pb.KV_Txn_FullMethodName, request{batch}, a, q.options...); err != nil {
 		return clientv3.ContextError(ctx, err)
 	}
 	return a.outcomes(batch)

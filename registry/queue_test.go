@@ -44,7 +44,7 @@ func (c *committer) transactions() [][]string {
 func (c *committer) Invoke(ctx context.Context, _ string, req, reply any, _ ...grpc.CallOption) error {
 	resp := &pb.TxnResponse{Header: &pb.ResponseHeader{Revision: 9}, Succeeded: true}
 	var names []string
-	for _, one := range req.(*pb.TxnRequest).Success {
+	for _, one := range TxnOf(req).Success {
 		if txn := one.GetRequestTxn(); txn != nil {
 			one = txn.Success[0]
 			resp.Responses = append(resp.Responses, &pb.ResponseOp{Response: &pb.ResponseOp_ResponseTxn{ResponseTxn: &pb.TxnResponse{Succeeded: true}}})
@@ -272,7 +272,7 @@ func largeOp(name string, bytes int) *op {
 }
 
 // encoded is what the op weighs in a request.
-func encoded(o *op) int { return proto.Size(request([]*op{o})) }
+func encoded(o *op) int { return proto.Size(plainRequest(o)) }
 
 func TestBatchesFitIntoARequest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -347,4 +347,18 @@ func TestEtcdTakesTheLargestBatches(t *testing.T) {
 			t.Errorf("%d of %d ops done, in %d transactions", done, 3*count, n)
 		}
 	})
+}
+
+// A queue that is never empty keeps no room for what has gone through it.
+func TestQueueNeverEmpty(t *testing.T) {
+	q := newQueue(nil, tell)
+	for range 1000 {
+		for len(q.items)-q.head <= maxBatch {
+			q.submit(&op{})
+		}
+		q.next()
+	}
+	if room := cap(q.items); room > 8*maxBatch {
+		t.Errorf("room for %d, of %d at most", room, maxBatch+1)
+	}
 }

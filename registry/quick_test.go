@@ -116,7 +116,8 @@ func TestQuickReadsOurs(t *testing.T) {
 	}
 	self := ThisProcess()
 	r := &Registry{cfg: Config{Process: &self}}
-	value, err := EncodeHolder(r.holder(&Registration{id: uuid.MustParse("6f1f3a52-9c0f-4f0c-8d3c-0f3f1f6f7a11")}, at))
+	holder := r.holder(&Registration{id: uuid.MustParse("6f1f3a52-9c0f-4f0c-8d3c-0f3f1f6f7a11")}, at)
+	value, err := EncodeHolder(&holder)
 	if err != nil || quickHolder(value, true) == nil {
 		t.Errorf("%s %v", value, err)
 	}

@@ -228,8 +228,8 @@ func (g *Registration) SetWatchdog(every time.Duration) {
 // Update changes zone, labels and endpoints, and returns once the record is committed. It returns ErrInvalid or ErrTooLarge
 // and changes nothing when the result is not valid, ErrClosed when the registration has ended, what Err says (ErrClosed,
 // ErrReplaced, ErrEvicted) when it ends while Update waits, and the context's error when that ends first; the change is then
-// still on its way. The change gets a copy, whose Labels are never nil. It runs on the goroutine that keeps all registrations: it
-// must not block or call methods of the Registry or its Registrations.
+// still on its way. The change gets a copy, whose Labels are never nil. While it runs nothing is done for any
+// registration: it must not block or call methods of the Registry or its Registrations.
 func (g *Registration) Update(ctx context.Context, change func(*Instance)) error {
 	committed := make(chan error, 1)
 	g.registry.mail.post(func() { g.registry.update(g, change, committed) })

@@ -37,7 +37,8 @@ type state struct {
 
 	incarnation int64 // of the alive key that is ours; 0: none
 	last        int64 // last incarnation that was ours: an eviction up to it ends the registration
-	told        int64 // last incarnation that was told to be registered
+	told        int64 // incarnation that was told to be registered
+	fenced      bool  // and that this is over, for now
 	base        base
 	recordRev   int64
 	recordOld   []byte // its value, as far as it was read or written; nil, of a record that is there: what base says, see oldRecord

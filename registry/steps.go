@@ -82,11 +82,21 @@ func (r *Registry) submit(g *Registration, o *op, then func(outcome, error)) {
 
 // answered takes over ops that have their outcome. Those who committed them look for more themselves.
 func (r *Registry) answered(ops []*op) {
-	r.mail.do(func() {
-		for _, o := range ops {
-			o.answered(o.outcome, o.err)
+	r.mail.do(func() { r.takeAnswers(ops) })
+}
+
+// takeAnswers gives each op its outcome, also if a callback of the application panics for one of them.
+func (r *Registry) takeAnswers(ops []*op) {
+	done := 0
+	defer func() {
+		if rest := ops[done:]; len(rest) > 0 {
+			r.mail.post(func() { r.takeAnswers(rest) })
 		}
-	})
+	}()
+	for _, o := range ops {
+		done++
+		o.answered(o.outcome, o.err)
+	}
 }
 
 func (r *Registry) submitRead(g *Registration) {
@@ -125,9 +135,9 @@ func (r *Registry) submitRead(g *Registration) {
 
 // unreadable ends the trusted period: what can't be read can't be trusted, and must not hold up the others on the lease.
 func (r *Registry) unreadable(g *Registration, why error) {
-	was := g.presence.Load() != nil
+	news := g.presence.Load() != nil && !g.fenced
 	g.vanish(why)
-	if was {
+	if g.fenced = true; news {
 		r.emit(Event{Name: g.name, Kind: Fenced, Incarnation: g.incarnation, Err: why})
 	}
 	r.confirmed(g)
@@ -136,12 +146,13 @@ func (r *Registry) unreadable(g *Registration, why error) {
 // submitPut writes record and alive key, if nobody else did meanwhile.
 func (r *Registry) submitPut(g *Registration) {
 	grp, now := g.group, time.Now()
-	rec, recordValue, err := g.composeText(now, grp.lease.TTL())
+	made, recordValue, err := g.composeText(now, grp.lease.TTL())
 	if err != nil {
 		r.abort(g, err)
 		return
 	}
-	holderValue, err := EncodeHolder(r.holder(g, now))
+	holder := r.holder(g, now)
+	holderValue, err := EncodeHolder(&holder)
 	if err != nil {
 		r.abort(g, err)
 		return
@@ -178,7 +189,7 @@ func (r *Registry) submitPut(g *Registration) {
 			if guess {
 				r.learnAdmin(g, nil, out.revision)
 			}
-			r.published(g, grp, rec, out)
+			r.published(g, grp, made, out)
 		}
 	})
 }
@@ -196,9 +207,9 @@ func (r *Registry) putFailed(g *Registration, grp *group, err error) {
 }
 
 // published takes over that the put is committed: a new incarnation begins.
-func (r *Registry) published(g *Registration, grp *group, rec *Record, out outcome) {
+func (r *Registry) published(g *Registration, grp *group, made base, out outcome) {
 	g.failures, g.replace, g.rival, g.loose, g.unsure = 0, 0, nil, false, false
-	g.base, g.recordRev = baseOf(rec), out.revision
+	g.base, g.recordRev = made, out.revision
 	r.recordWritten(g)
 	if g.group != grp {
 		return // the lease was lost while the put was under way, and the key with it
@@ -221,10 +232,13 @@ func (r *Registry) begin(g *Registration, incarnation int64) {
 	g.incarnation, g.last, g.told = incarnation, incarnation, incarnation
 	g.appear(&presence{incarnation: incarnation, lease: g.group.lease, since: time.Now()})
 	if !again || g.group.lease.Valid() { // or the lease tells of it, when it is trusted again
+		g.fenced = false
 		r.emit(Event{Name: g.name, Kind: kind, Incarnation: incarnation})
 	}
 	r.watch.add(g)
-	r.confirmed(g)
+	if !g.verify { // or what was read was asked for before the lease was fenced, and proves nothing
+		r.confirmed(g)
+	}
 	if g.joining {
 		g.joining = false
 		r.startWatchdog(g)
@@ -368,7 +382,7 @@ func (r *Registry) lost(g *Registration, why error) {
 		r.tellFence(grp, grp.lease.Fences())
 	}
 	was := g.incarnation
-	g.incarnation = 0
+	g.incarnation, g.told, g.fenced = 0, 0, false
 	g.vanish(why)
 	r.answerReports(g)
 	if g.ending == nil && g.gate() == nil {

@@ -131,7 +131,8 @@ func EncodeHolder(h *Holder) ([]byte, error) {
 	if value, ok := quickWriteHolder(h); ok && len(value) <= MaxValueBytes {
 		return value, nil
 	}
-	return encode(h)
+	whole := *h // so that the caller's own can be on the stack
+	return encode(&whole)
 }
 
 // EncodeAdmin gives the JSON of an admin key's value.

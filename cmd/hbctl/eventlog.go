@@ -53,8 +53,8 @@ var eventWords = map[registry.EventKind]struct {
 	text  string
 }{
 	registry.Registered:  {zerolog.InfoLevel, "registered"},
-	registry.Fenced:      {zerolog.WarnLevel, "fenced: renewals are not answered in time, so it may not act; still trying"},
-	registry.Trusted:     {zerolog.InfoLevel, "trusted again: renewed, and the same incarnation"},
+	registry.Fenced:      {zerolog.WarnLevel, "fenced: it may not act, as etcd does not say that it still holds its key; still trying"},
+	registry.Trusted:     {zerolog.InfoLevel, "trusted again: it still holds its key, as the same incarnation"},
 	registry.LostKey:     {zerolog.WarnLevel, "lost its key in etcd; putting it back, if that is still allowed"},
 	registry.Unhealthy:   {zerolog.WarnLevel, "unhealthy: withdrawn"},
 	registry.Healthy:     {zerolog.InfoLevel, "healthy again"},
