@@ -40,6 +40,9 @@ func TestTrustedSinceItWoke(t *testing.T) {
 		}
 		s.inject(8.6, Resumed, Record{Target: "etcd0"})
 		s.gone(8.7)
+		if trusted {
+			s.add(8.705, "holder", Record{Kind: Valid, Name: svc, Incarnation: 1, Yes: true}) // it can't know yet
+		}
 		s.tell(8.71, "a", "down", 1, "expired")
 		s.add(8.72, "holder", Record{Kind: Lost, Name: svc, Incarnation: 1})
 		s.up(8.8, "abc")

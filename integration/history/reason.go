@@ -44,13 +44,16 @@ func (c *checker) reason(l *life) reason {
 }
 
 // absence gives the time for which the holder was kept from renewing, if that can have cost the lease. One that was over well
-// before the end can't: the holder was back and renewed.
+// before the end can't: the holder was back and renewed. Nor can one as long as the TTL after which it was told that its lease lives:
+// what it was told was asked for after that, or the answer would have come too late to be believed.
 func (c *checker) absence(l *life) (span, bool) {
 	back := int64(c.o.Mended + c.o.Slack)
 	for _, x := range slices.Backward(l.owner.out) {
 		switch {
 		case x.from > l.endAt:
 		case x.to+back < l.endAt:
+			return span{}, false
+		case min(x.to, l.endAt)-max(x.from, l.begin) >= l.ttl && l.trustedIn(x.to, l.endAt):
 			return span{}, false
 		case min(x.to, l.endAt)-max(x.from, l.begin) >= l.patience():
 			return x, true
