@@ -111,13 +111,31 @@ func (i invocation) run(t *testing.T, args ...string) outcome {
 		ctx, cancel = context.WithTimeout(t.Context(), 3*patience)
 		defer cancel()
 	}
-	var stdout, stderr strings.Builder
+	var stdout, stderr printed
 	start := time.Now()
 	code := run(ctx, system{
 		args: append([]string{"hbctl"}, args...), stdin: strings.NewReader(i.stdin), stdout: &stdout, stderr: &stderr,
 		getenv: func(name string) string { return i.env[name] },
 	})
 	return outcome{code: code, stdout: stdout.String(), stderr: stderr.String(), took: time.Since(start)}
+}
+
+// printed is what was written to a stream, by any goroutine, as a file can be.
+type printed struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (p *printed) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.Write(b)
+}
+
+func (p *printed) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.String()
 }
 
 // wants checks the exit code and what stderr says.

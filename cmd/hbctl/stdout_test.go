@@ -19,7 +19,7 @@ func (f failing) Write([]byte) (int, error) {
 // runOn runs the program with a stdout of the test's.
 func runOn(t *testing.T, stdout any, env map[string]string, args ...string) (int, string) {
 	t.Helper()
-	var stderr strings.Builder
+	var stderr printed
 	sys := system{
 		args: append([]string{"hbctl"}, args...), stdin: strings.NewReader(""), stderr: &stderr,
 		getenv: func(name string) string { return env[name] },
